@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest/budget.h"
+
+static int64_t budget_full(const struct budget *b)
+{
+	return (int64_t)BUDGET_WINDOW_USEC * b->permille / 1000;
+}
+
+void budget_init(struct budget *b, uint32_t permille, uint64_t now_usec, uint64_t cpu_usec)
+{
+	*b = (struct budget){ .permille = permille,
+			      .seen_usec = now_usec,
+			      .seen_cpu_usec = cpu_usec };
+	b->saved_usec = budget_full(b);
+}
+
+uint64_t budget_wait_usec(struct budget *b, uint64_t now_usec, uint64_t cpu_usec)
+{
+	uint64_t elapsed = now_usec - b->seen_usec;
+	int64_t wait;
+
+	/* A guest that was paused for long has saved a full window, not more. */
+	if (elapsed > BUDGET_WINDOW_USEC)
+		elapsed = BUDGET_WINDOW_USEC;
+	b->saved_usec += (int64_t)(elapsed * b->permille / 1000);
+	b->saved_usec -= (int64_t)(cpu_usec - b->seen_cpu_usec);
+	if (b->saved_usec > budget_full(b))
+		b->saved_usec = budget_full(b);
+	b->seen_usec = now_usec;
+	b->seen_cpu_usec = cpu_usec;
+	if (b->saved_usec >= 0)
+		return 0;
+	wait = -b->saved_usec * 1000 / (b->permille ? b->permille : 1);
+	return wait < 1000000 ? (uint64_t)wait + 1 : 1000000;
+}

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest/census.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "base/cleanup.h"
+
+#define SUPERPAGE_PAGES 512
+#define HELD_FLAGS	(SCAN_LOCKED | SCAN_UNEVICTABLE | SCAN_PINNED | SCAN_NOT_UPTODATE)
+#define DIRTY_FLAGS	(SCAN_DIRTY | SCAN_WRITEBACK)
+#define HOT_FLAGS	(SCAN_ACTIVE | SCAN_WORKINGSET)
+
+int census_open(struct census *c, char *ret_reason, size_t reason_size)
+{
+	int r;
+
+	memset(c, 0, sizeof(*c));
+	r = ram_read("/proc/iomem", &c->ram);
+	if (r < 0) {
+		snprintf(ret_reason, reason_size, "/proc/iomem tells no System RAM: not root?");
+		return r;
+	}
+	r = memmap_open(&c->memmap, ret_reason, reason_size);
+	if (r < 0)
+		return r;
+	r = age_init(&c->age, c->ram.pages);
+	if (r < 0) {
+		snprintf(ret_reason, reason_size, "out of memory");
+		census_done(c);
+	}
+	return r;
+}
+
+void census_done(struct census *c)
+{
+	c->memmap = memmap_close(c->memmap);
+	age_done(&c->age);
+	files_reset(&c->files);
+}
+
+int census_begin(struct census *c, const struct census_ops *ops, void *userdata)
+{
+	int r = mount_table_read(&c->mounts, "/proc/self/mountinfo");
+
+	if (r < 0)
+		return r;
+	files_reset(&c->files);
+	age_scan_begin(&c->age);
+	c->ops = ops;
+	c->userdata = userdata;
+	c->totals = (struct wire_census){ 0 };
+	c->disks = (struct disk_table){ .sysfs = "/sys" };
+	c->disks_told = 0;
+	c->runs_count = 0;
+	c->chunk_max_usec = 0;
+	c->range = 0;
+	c->pfn = c->ram.ranges[0].start;
+	return 0;
+}
+
+bool page_evictable(const struct scan_page *p)
+{
+	return p->kind == SCAN_FILE && !(p->flags & (SCAN_MAPPED | DIRTY_FLAGS | HELD_FLAGS));
+}
+
+static void totals_add(struct wire_census *t, const struct scan_page *p)
+{
+	t->total++;
+	switch (p->kind) {
+	case SCAN_FREE:
+		t->free++;
+		break;
+	case SCAN_ANONYMOUS:
+		t->anonymous++;
+		break;
+	case SCAN_SHMEM:
+		t->shmem++;
+		break;
+	case SCAN_SLAB:
+		t->slab++;
+		break;
+	case SCAN_FILE:
+		if (p->flags & SCAN_MAPPED)
+			t->mapped_file++;
+		else if (p->flags & DIRTY_FLAGS)
+			t->unmapped_dirty++;
+		else
+			t->unmapped_clean++;
+		break;
+	default:
+		t->other++;
+	}
+}
+
+/* Superpages that lie whole in [pfn, pfn + count). */
+static void superpages_add(struct wire_census *t, const struct scan_page *pages, uint64_t pfn,
+			   unsigned count)
+{
+	unsigned at = (unsigned)((SUPERPAGE_PAGES - pfn % SUPERPAGE_PAGES) % SUPERPAGE_PAGES);
+
+	for (; at + SUPERPAGE_PAGES <= count; at += SUPERPAGE_PAGES) {
+		unsigned nothing = 0, evictable = 0;
+
+		for (unsigned i = at; i < at + SUPERPAGE_PAGES; i++) {
+			nothing += pages[i].kind == SCAN_FREE;
+			evictable += page_evictable(&pages[i]);
+		}
+		t->superpages++;
+		t->superpages_free += nothing == SUPERPAGE_PAGES;
+		t->superpages_reclaimable += nothing + evictable == SUPERPAGE_PAGES;
+	}
+}
+
+static struct wire_identity identity_of(const struct scan_owner *o)
+{
+	if (o->magic == FILE_SYSTEM_BDEVFS) {
+		/* The inode number of a block device's pages is the device's number. */
+		return (struct wire_identity){
+			.device = (uint32_t)makedev((unsigned)(o->inode >> 20),
+						    (unsigned)(o->inode & 0xfffff)),
+			.inode = o->inode,
+			.kind = WIRE_FILE_BLOCK_DEVICE,
+		};
+	}
+	return (struct wire_identity){
+		.device = (uint32_t)makedev(o->device >> 20, o->device & 0xfffff),
+		.generation = o->generation,
+		.inode = o->inode,
+		.kind = WIRE_FILE_REGULAR,
+	};
+}
+
+static enum wire_unplaced owner_unplaced(const struct scan_owner *o)
+{
+	if (o->magic != FILE_SYSTEM_BDEVFS && o->magic != FILE_SYSTEM_EXT4 &&
+	    o->magic != FILE_SYSTEM_XFS)
+		return WIRE_UNPLACED_FILE_SYSTEM;
+	if (o->flags & SCAN_OWNER_LEASED)
+		return WIRE_UNPLACED_LEASED;
+	if (o->flags & SCAN_OWNER_WRITE_ERROR)
+		return WIRE_UNPLACED_WRITE_ERROR;
+	return WIRE_PLACED;
+}
+
+static enum wire_unplaced error_unplaced(int r)
+{
+	switch (-r) {
+	case EOPNOTSUPP:
+		return WIRE_UNPLACED_DEVICE;
+	case EBADF:
+		return WIRE_UNPLACED_ALIGNMENT;
+	case E2BIG:
+		return WIRE_UNPLACED_LIMIT;
+	case ESTALE:
+	case ENOENT:
+		return WIRE_UNPLACED_GONE;
+	default:
+		return WIRE_UNPLACED_FAILED;
+	}
+}
+
+static enum wire_unplaced file_place(struct census *c, struct file_entry *e)
+{
+	_cleanup_close_ int fd = -1;
+	struct disk_place place;
+	uint32_t room;
+	int r = disk_find(&c->disks, e->identity.device, &place);
+
+	if (r < 0)
+		return r == -ENOENT ? WIRE_UNPLACED_DEVICE : error_unplaced(r);
+	if (e->identity.kind == WIRE_FILE_REGULAR) {
+		fd = file_open(&c->mounts, &c->disks, &e->identity);
+		if (fd < 0)
+			return error_unplaced(fd == -EOPNOTSUPP ? -EIO : fd);
+	}
+	struct wire_extent *items = files_extents_room(&c->files, FILE_EXTENTS_MAX, &room);
+	if (!items)
+		return WIRE_UNPLACED_LIMIT;
+	r = file_extents(fd, &e->identity, &place, 0, UINT64_MAX, items, room);
+	if (r < 0)
+		return error_unplaced(r);
+	e->disk = place.disk;
+	e->extents_first = c->files.extents_count;
+	e->extents_count = (uint32_t)r;
+	c->files.extents_count += (uint32_t)r;
+	return WIRE_PLACED;
+}
+
+static int disks_tell(struct census *c)
+{
+	for (; c->disks_told < c->disks.count; c->disks_told++) {
+		int r = c->ops && c->ops->disk ?
+				c->ops->disk(&c->disks.disks[c->disks_told], c->userdata) :
+				0;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int file_tell(struct census *c, uint32_t number, const struct file_entry *e)
+{
+	struct wire_file file = {
+		.identity = e->identity,
+		.size_bytes = e->size_bytes,
+		.file = number,
+		.disk = e->disk,
+		.unplaced = e->unplaced,
+	};
+
+	if (!c->ops || !c->ops->file)
+		return 0;
+	return c->ops->file(&file, c->files.extents + e->extents_first, e->extents_count,
+			    c->userdata);
+}
+
+/* The number of the file that a chunk's owner is; a new one is placed and told. */
+static int owner_file(struct census *c, const struct scan_owner *o)
+{
+	struct wire_identity identity = identity_of(o);
+	bool is_new;
+	int r, number = files_find(&c->files, &identity, &is_new);
+
+	if (number < 0 || !is_new)
+		return number;
+
+	struct file_entry *e = &c->files.entries[number];
+
+	e->size_bytes = o->size_bytes;
+	e->disk = WIRE_NO_DISK;
+	e->unplaced = owner_unplaced(o);
+	if (e->unplaced == WIRE_PLACED)
+		e->unplaced = file_place(c, e);
+	c->totals.files = c->files.count;
+	r = disks_tell(c);
+	if (r >= 0)
+		r = file_tell(c, (uint32_t)number, e);
+	return r < 0 ? r : number;
+}
+
+static int runs_flush(struct census *c)
+{
+	int r = 0;
+
+	if (c->runs_count && c->ops && c->ops->runs)
+		r = c->ops->runs(c->runs, c->runs_count, c->userdata);
+	c->runs_count = 0;
+	return r;
+}
+
+static uint32_t run_flags(const struct scan_page *p)
+{
+	return (p->flags & SCAN_MAPPED ? WIRE_PAGE_MAPPED : 0) |
+	       (p->flags & DIRTY_FLAGS ? WIRE_PAGE_DIRTY : 0) |
+	       (p->flags & HOT_FLAGS ? WIRE_PAGE_HOT : 0) |
+	       (p->flags & SCAN_REFERENCED ? WIRE_PAGE_REFERENCED : 0) |
+	       (p->flags & HELD_FLAGS ? WIRE_PAGE_HELD : 0);
+}
+
+static void placed_add(struct census *c, const struct wire_run *run)
+{
+	const struct file_entry *e = &c->files.entries[run->file];
+
+	if (e->unplaced != WIRE_PLACED) {
+		c->totals.unplaced[e->unplaced] += run->count;
+		return;
+	}
+	uint32_t placed = files_placed(&c->files, e, run->index, run->count);
+
+	c->totals.placed += placed;
+	c->totals.unplaced[WIRE_UNPLACED_ENCODED] += run->count - placed;
+}
+
+static bool run_extend(struct wire_run *run, const struct wire_run *next)
+{
+	if (run->file != next->file || run->flags != next->flags || run->age != next->age ||
+	    run->order != next->order || run->index + run->count != next->index)
+		return false;
+	run->count++;
+	return true;
+}
+
+static int run_add(struct census *c, const struct wire_run *next)
+{
+	int r = 0;
+
+	if (c->runs_count && run_extend(&c->runs[c->runs_count - 1], next))
+		return 0;
+	if (c->runs_count == WIRE_ITEMS_MAX)
+		r = runs_flush(c);
+	c->runs[c->runs_count++] = *next;
+	return r;
+}
+
+static int page_add(struct census *c, const struct scan_page *p, const struct scan_owner *o,
+		    int file, uint64_t frame)
+{
+	struct file_entry *e = &c->files.entries[file];
+	struct wire_run next = {
+		.index = p->index,
+		.file = (uint32_t)file,
+		.count = 1,
+		.flags = run_flags(p),
+		.age = age_see(&c->age, frame, o->inode, p->index, p->flags),
+		.order = p->order,
+	};
+
+	e->cached_pages++;
+	e->mapped_pages += (p->flags & SCAN_MAPPED) != 0;
+	placed_add(c, &next);
+	return run_add(c, &next);
+}
+
+static int chunk_files(struct census *c, unsigned count, uint64_t frame)
+{
+	const struct scan_page *pages = memmap_pages(c->memmap);
+	unsigned owners_count, last = UINT32_MAX;
+	const struct scan_owner *owners = memmap_owners(c->memmap, &owners_count);
+	int file = -1;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct scan_page *p = &pages[i];
+		int r;
+
+		if (p->kind != SCAN_FILE || p->owner >= owners_count || p->index >= WIRE_BLOCK_MAX)
+			continue;
+		if (p->owner != last) {
+			last = p->owner;
+			file = owners[last].inode ? owner_file(c, &owners[last]) : -E2BIG;
+			if (file < 0 && file != -E2BIG)
+				return file;
+		}
+		if (file < 0) {
+			c->totals.unplaced[WIRE_UNPLACED_LIMIT]++;
+			continue;
+		}
+		r = page_add(c, p, &owners[last], file, frame + i);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int census_step(struct census *c)
+{
+	const struct ram_range *range = &c->ram.ranges[c->range];
+	uint64_t end = range->start + range->count;
+	/* Up to the next multiple, so that no superpage lies in two chunks. */
+	unsigned count = (unsigned)(SCAN_CHUNK_PAGES - c->pfn % SCAN_CHUNK_PAGES);
+	uint64_t usec;
+	int r;
+
+	if (count > end - c->pfn)
+		count = (unsigned)(end - c->pfn);
+	r = memmap_scan(c->memmap, c->pfn, count, &usec);
+	if (r < 0)
+		return r;
+	if (usec > c->chunk_max_usec)
+		c->chunk_max_usec = usec;
+
+	const struct scan_page *pages = memmap_pages(c->memmap);
+	for (unsigned i = 0; i < count; i++)
+		totals_add(&c->totals, &pages[i]);
+	superpages_add(&c->totals, pages, c->pfn, count);
+	r = chunk_files(c, count, range->before + c->pfn - range->start);
+	if (r < 0)
+		return r;
+	c->pfn += count;
+	if (c->pfn < end)
+		return 1;
+	if (++c->range < c->ram.count) {
+		c->pfn = c->ram.ranges[c->range].start;
+		return 1;
+	}
+	return runs_flush(c);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A file known by the identity that the scan read, and the blocks of its disk that it lies on.
+ *
+ * A file is opened for one call at a time: an open descriptor makes umount fail and keeps a
+ * deleted file's blocks. After the open it is proven to be the file that was scanned, since a
+ * handle of generation 0 opens whatever took the inode number over (findings 1.7).
+ */
+#ifndef PAGEPACT_GUEST_FILE_H
+#define PAGEPACT_GUEST_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "guest/disk.h"
+#include "wire/message.h"
+
+#define FILE_EXTENTS_MAX 4096
+#define MOUNTS_MAX	 256
+
+/* Magic numbers of the file systems whose FIEMAP names blocks of the underlying device. */
+#define FILE_SYSTEM_EXT4   0xEF53u
+#define FILE_SYSTEM_XFS	   0x58465342u
+#define FILE_SYSTEM_BDEVFS 0x62646576u
+
+struct mount_table {
+	struct {
+		uint32_t device; /* wire_identity's */
+		char path[120];
+	} mounts[MOUNTS_MAX];
+	unsigned count;
+};
+
+/**
+ * mount_table_read() - one mount point for each file system that is mounted
+ * @path: "/proc/self/mountinfo"
+ *
+ * Return: 0 or -errno. Paths that are too long are left out.
+ */
+int mount_table_read(struct mount_table *t, const char *path);
+
+/**
+ * file_open() - open the file that has this identity, and prove that it is the one
+ *
+ * Return: a file descriptor to be closed soon; -ESTALE when the file is gone or replaced;
+ * -ENODEV when its file system is not mounted where we can see it; or another -errno.
+ */
+int file_open(const struct mount_table *mounts, const struct disk_table *disks,
+	      const struct wire_identity *identity);
+
+/**
+ * file_extents() - where an open file lies on its disk
+ * @place: of the file's block device
+ * @index, @count: the pages to be looked up; UINT64_MAX pages for all
+ * @items, @items_max: the extents, sorted by index; what has no plain block on the disk (holes,
+ * inline or encoded data, not yet written) is left out
+ *
+ * Return: the number of extents; -E2BIG for more than @items_max; -EBADF when the file system's
+ * blocks do not start at multiples of 4 KiB; -EOPNOTSUPP without FIEMAP; or another -errno.
+ */
+int file_extents(int fd, const struct wire_identity *identity, const struct disk_place *place,
+		 uint64_t index, uint64_t count, struct wire_extent *items, unsigned items_max);
+
+#endif

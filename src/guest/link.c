@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest/link.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+/* How long a port without a host is left alone when no signal comes. */
+#define HANGUP_USEC 1000000
+
+int link_open(struct agent_link *l, const char *path)
+{
+	_cleanup_close_ int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	sigset_t set;
+
+	if (fd < 0)
+		return -errno;
+	sigemptyset(&set);
+	sigaddset(&set, SIGIO);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	/* Without a signal the port is looked at every HANGUP_USEC: slower, not wrong. */
+	if (fcntl(fd, F_SETOWN, getpid()) == 0)
+		(void)fcntl(fd, F_SETFL, O_NONBLOCK | O_ASYNC);
+	wire_reader_reset(&l->reader);
+	l->fd = TAKE_FD(fd);
+	return 0;
+}
+
+void link_done(struct agent_link *l)
+{
+	close_p(&l->fd);
+	l->fd = -1;
+}
+
+static struct timespec timespec_of(uint64_t usec)
+{
+	return (struct timespec){ (time_t)(usec / 1000000), (long)(usec % 1000000) * 1000 };
+}
+
+static void hangup_wait(uint64_t timeout_usec)
+{
+	struct timespec ts = timespec_of(timeout_usec < HANGUP_USEC ? timeout_usec : HANGUP_USEC);
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGIO);
+	(void)sigtimedwait(&set, NULL, &ts);
+}
+
+int link_wait(struct agent_link *l, uint64_t timeout_usec)
+{
+	struct pollfd p = { .fd = l->fd, .events = POLLIN };
+	struct timespec ts = timespec_of(timeout_usec);
+
+	if (ppoll(&p, 1, &ts, NULL) < 0)
+		return errno == EINTR ? 0 : -errno;
+	if (p.revents & POLLIN)
+		return 1;
+	if (p.revents & (POLLHUP | POLLERR))
+		hangup_wait(timeout_usec);
+	return 0;
+}
+
+int link_receive(struct agent_link *l)
+{
+	size_t size;
+	void *space = wire_reader_space(&l->reader, &size);
+	ssize_t n = read(l->fd, space, size);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	if (n == 0) {
+		/* The port's end of file: the host has gone, and half a frame with it. */
+		wire_reader_reset(&l->reader);
+		return -ENOTCONN;
+	}
+	wire_reader_added(&l->reader, (size_t)n);
+	return 0;
+}
+
+void *link_payload(struct agent_link *l)
+{
+	_Static_assert(WIRE_HEADER_BYTES % sizeof(uint64_t) == 0, "payloads are aligned");
+	return l->frame + WIRE_HEADER_BYTES;
+}
+
+/* Waits for room to write until the deadline. */
+static int room_wait(int fd, uint64_t deadline)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	uint64_t now = now_usec();
+
+	if (now >= deadline)
+		return -ETIMEDOUT;
+	struct timespec ts = timespec_of(deadline - now);
+	if (ppoll(&p, 1, &ts, NULL) < 0)
+		return errno == EINTR ? 0 : -errno;
+	if (p.revents & (POLLHUP | POLLERR))
+		return -ENOTCONN;
+	return 0;
+}
+
+int link_send(struct agent_link *l, uint16_t type, uint64_t id, uint32_t length)
+{
+	size_t size = wire_frame_seal(l->frame, type, id, length);
+	uint64_t deadline = now_usec() + LINK_SEND_USEC;
+
+	for (size_t done = 0; done < size;) {
+		ssize_t n = write(l->fd, l->frame + done, size - done);
+
+		if (n > 0) {
+			done += (size_t)n;
+			continue;
+		}
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			return -errno;
+		int r = room_wait(l->fd, deadline);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent's end of the virtio-serial port: frames in, frames out, both bounded.
+ *
+ * The host may come, go and come back at any time, and may stop reading. Output that it does not
+ * take within LINK_SEND_USEC is thrown away with the exchange that it belonged to.
+ */
+#ifndef PAGEPACT_GUEST_LINK_H
+#define PAGEPACT_GUEST_LINK_H
+
+#include <stdint.h>
+
+#include "wire/frame.h"
+
+#define LINK_SEND_USEC 10000000
+
+struct agent_link {
+	int fd;
+	struct wire_reader reader;
+	_Alignas(uint64_t) uint8_t frame[WIRE_FRAME_MAX];
+};
+
+/**
+ * link_open() - open the port
+ * @path: /dev/virtio-ports/NAME, or a terminal in tests
+ *
+ * Return: 0 or -errno.
+ */
+int link_open(struct agent_link *l, const char *path);
+
+/**
+ * link_done() - close the port
+ */
+void link_done(struct agent_link *l);
+
+/**
+ * link_wait() - wait until there is input, or @timeout_usec has passed
+ *
+ * A port that no host has open reports nothing but a hang-up; it is then waited for without
+ * burning time: the kernel raises SIGIO, which link_open() blocked, when a host opens it.
+ *
+ * Return: 1 when link_receive() has something to read, 0 when not, or -errno.
+ */
+int link_wait(struct agent_link *l, uint64_t timeout_usec);
+
+/**
+ * link_receive() - read what has come
+ *
+ * Return: 0; -ENOTCONN when no host has the port open; or another -errno.
+ */
+int link_receive(struct agent_link *l);
+
+/**
+ * link_payload() - where the next frame's payload is to be built, WIRE_PAYLOAD_MAX bytes,
+ * aligned for the structures of wire/message.h
+ */
+void *link_payload(struct agent_link *l);
+
+/**
+ * link_send() - send the frame whose payload was built
+ * @length: of the payload
+ *
+ * Return: 0; -ETIMEDOUT when the host does not read; -ENOTCONN when it has gone.
+ */
+int link_send(struct agent_link *l, uint16_t type, uint64_t id, uint32_t length);
+
+#endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pagepact-agent: tells the host which disk blocks this guest caches, and evicts them on order. */
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "guest/agent.h"
+#include "guest/once.h"
+#include "version.h"
+
+#define EXIT_USAGE 2
+
+static const char help[] =
+	"Usage: pagepact-agent [--device PATH] [--cpu-budget PERMILLE] [--verbose]\n"
+	"       pagepact-agent --once [--json]\n"
+	"\n"
+	"Tells the host which blocks of its disks this guest caches, and drops clean unmapped\n"
+	"page cache, nothing else, when the host asks for it.\n"
+	"\n"
+	"      --once                 print a census of this machine and end; changes nothing\n"
+	"      --json                 with --once: as one JSON document\n"
+	"      --device PATH          the port to serve (default /dev/virtio-ports/" WIRE_AGENT_PORT
+	")\n"
+	"      --cpu-budget PERMILLE  of one CPU, for scans, averaged over ten minutes (default 10)\n"
+	"      --verbose              say more\n"
+	"      --help, --version\n";
+
+struct options {
+	const char *device;
+	unsigned cpu_permille;
+	bool once, json, verbose;
+};
+
+static int budget_parse(const char *text, unsigned *ret)
+{
+	char *end;
+	unsigned long value;
+
+	errno = 0;
+	value = strtoul(text, &end, 10);
+	if (errno || *end || end == text || value < 1 || value > 1000)
+		return log_error_errno(EINVAL, "--cpu-budget takes 1 to 1000 thousandths of a CPU, "
+					       "not '%s'",
+				       text);
+	*ret = (unsigned)value;
+	return 0;
+}
+
+/* Return: 1 to go on, 0 when done, or -errno. */
+static int options_parse(int argc, char **argv, struct options *ret)
+{
+	static const struct option longs[] = {
+		{ "once", no_argument, NULL, 'o' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "device", required_argument, NULL, 'd' },
+		{ "cpu-budget", required_argument, NULL, 'b' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{ 0 },
+	};
+
+	for (int c; (c = getopt_long(argc, argv, "hv", longs, NULL)) != -1;)
+		switch (c) {
+		case 'o':
+			ret->once = true;
+			break;
+		case 'j':
+			ret->json = true;
+			break;
+		case 'd':
+			ret->device = optarg;
+			break;
+		case 'b':
+			if (budget_parse(optarg, &ret->cpu_permille) < 0)
+				return -EINVAL;
+			break;
+		case 'v':
+			ret->verbose = true;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return 0;
+		case 'V':
+			puts("pagepact-agent " PAGEPACT_VERSION);
+			return 0;
+		default:
+			return -EINVAL;
+		}
+	if (optind < argc)
+		return log_error_errno(EINVAL, "'%s' is not an option; see --help", argv[optind]);
+	if (ret->json && !ret->once)
+		return log_error_errno(EINVAL, "--json goes with --once");
+	return 1;
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = { .device = "/dev/virtio-ports/" WIRE_AGENT_PORT,
+				   .cpu_permille = BUDGET_PERMILLE_DEFAULT };
+	static struct agent agent;
+
+	log_open("pagepact-agent", LOG_INFO);
+	int r = options_parse(argc, argv, &options);
+	if (r <= 0)
+		return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;
+	log_open("pagepact-agent", options.verbose ? LOG_DEBUG : LOG_INFO);
+	r = options.once ? once_print(options.json) :
+			   agent_run(&agent, options.device, options.cpu_permille);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * Looks at pages of the guest's memory without taking a lock or a reference.
+ *
+ * How it works
+ *
+ * Both programs are raw tracepoint programs that are never attached: the agent runs them by
+ * BPF_PROG_TEST_RUN, which holds the RCU read lock for the length of one call. That call is one
+ * chunk, bounded to SCAN_CHUNK_PAGES.
+ *
+ * scan_chunk() walks the array of struct pages by pfn. What it reads can be stale a moment later,
+ * and a page may change while it is read; the result is a hint about what to look at again, never
+ * a licence to do anything. An address_space that a page points to is freed under RCU (its inode
+ * is), so within one chunk it is what it was; the table of owners is reset with each chunk.
+ *
+ * peek_range() looks up a range of one open file's page cache, to be sure of those very pages
+ * just before they are evicted and of what became of them just after.
+ */
+#include "compat.bpf.h"
+#include "scan.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#define PAGES_AT_ONCE	  32
+#define STRUCT_PAGE_MAX	  64
+#define OWNER_CACHE_SLOTS 64
+#define OWNER_NONE	  0xffff
+#define MAPPING_FLAGS_BITS 3ul /* PAGE_MAPPING_ANON and _MOVABLE: not a page cache's mapping */
+#define PAGE_BYTES	  4096
+#define XA_DEPTH_MAX	  12 /* 64 bits of index in steps of 6, and the entry itself */
+
+/* In: where to look. */
+unsigned long long chunk_pfn;
+unsigned int chunk_pages;
+int peek_fd;
+
+/* Out. */
+struct scan_page pages[SCAN_CHUNK_PAGES];
+struct scan_owner owners[SCAN_CHUNK_PAGES];
+unsigned int owners_count;
+unsigned int struct_page_bytes;
+
+static unsigned char raw[PAGES_AT_ONCE * STRUCT_PAGE_MAX + STRUCT_PAGE_MAX];
+static unsigned long vmemmap;
+static unsigned long last_mapping;
+static unsigned short last_owner;
+static struct {
+	unsigned long mapping;
+	unsigned int owner;
+} owner_cache[OWNER_CACHE_SLOTS];
+
+/* The head that the pages just before belonged to: large folios come in long rows. */
+static struct {
+	unsigned long address;
+	unsigned long flags;
+	unsigned long mapping;
+	unsigned long index;
+	unsigned int type;
+	int refcount;
+	bool whole_mapped;
+	unsigned char order;
+} head;
+
+static __always_inline unsigned long pages_base(void)
+{
+	unsigned long base = 0;
+
+	if (&vmemmap_base)
+		bpf_probe_read_kernel(&base, sizeof(base), &vmemmap_base);
+#ifdef VMEMMAP_FIXED
+	else
+		base = VMEMMAP_FIXED;
+#endif
+	return base;
+}
+
+static void owner_fill(struct scan_owner *owner, unsigned long address)
+{
+	struct address_space *mapping = (void *)address;
+	struct inode *host = BPF_CORE_READ(mapping, host);
+	struct super_block *sb = BPF_CORE_READ(host, i_sb);
+	struct file_lock_context *locks = BPF_CORE_READ(host, i_flctx);
+	unsigned int flags = 0;
+
+	if (locks) {
+		void *lease = (void *)locks + bpf_core_field_offset(locks->flc_lease);
+
+		if (BPF_CORE_READ(locks, flc_lease.next) != lease)
+			flags |= SCAN_OWNER_LEASED;
+	}
+	/* The errno of the last failed writeback is in the low 12 bits of an errseq_t; AS_EIO and
+	 * AS_ENOSPC are bits 0 and 1 of the mapping's flags. */
+	if (BPF_CORE_READ(mapping, wb_err) & 0xfff || BPF_CORE_READ(mapping, flags) & 3)
+		flags |= SCAN_OWNER_WRITE_ERROR;
+	owner->mapping = address;
+	owner->inode = BPF_CORE_READ(host, i_ino);
+	owner->size_bytes = BPF_CORE_READ(host, i_size);
+	owner->generation = BPF_CORE_READ(host, i_generation);
+	owner->magic = BPF_CORE_READ(sb, s_magic);
+	owner->device = BPF_CORE_READ(sb, s_dev);
+	owner->flags = flags;
+}
+
+static __always_inline unsigned short owner_of(unsigned long mapping)
+{
+	unsigned int slot = (mapping >> 4 ^ mapping >> 12) % OWNER_CACHE_SLOTS;
+	unsigned int owner;
+
+	if (mapping == last_mapping)
+		return last_owner;
+	owner = owner_cache[slot].owner;
+	if (owner_cache[slot].mapping != mapping) {
+		owner = owners_count;
+		if (owner >= SCAN_CHUNK_PAGES)
+			return OWNER_NONE;
+		owner_fill(&owners[owner], mapping);
+		owners_count = owner + 1;
+		owner_cache[slot].mapping = mapping;
+		owner_cache[slot].owner = owner;
+	}
+	last_mapping = mapping;
+	last_owner = owner;
+	return owner;
+}
+
+static void owners_reset(void)
+{
+	owners_count = 0;
+	last_mapping = 0;
+	head.address = 0;
+	for (int i = 0; i < OWNER_CACHE_SLOTS; i++)
+		owner_cache[i].mapping = 0;
+}
+
+static __always_inline unsigned short flags_of(unsigned long flags)
+{
+	return (page_flag(flags, PG_dirty) ? SCAN_DIRTY : 0) |
+	       (page_flag(flags, PG_writeback) ? SCAN_WRITEBACK : 0) |
+	       (page_flag(flags, PG_active) ? SCAN_ACTIVE : 0) |
+	       (page_flag(flags, PG_referenced) ? SCAN_REFERENCED : 0) |
+	       (page_flag(flags, PG_workingset) ? SCAN_WORKINGSET : 0) |
+	       (page_flag(flags, PG_locked) ? SCAN_LOCKED : 0) |
+	       (page_flag(flags, PG_unevictable) ? SCAN_UNEVICTABLE : 0) |
+	       (page_flag(flags, PG_uptodate) ? 0 : SCAN_NOT_UPTODATE);
+}
+
+static __always_inline unsigned char kind_of(unsigned long flags, unsigned long mapping,
+					     unsigned int type, int refcount)
+{
+	if (page_flag(flags, PG_reserved))
+		return SCAN_OTHER;
+	if (page_type_is_buddy(type))
+		return SCAN_FREE;
+	if (page_is_slab(flags, type))
+		return SCAN_SLAB;
+	/* On a CPU's own free list: no type, no user. */
+	if (refcount == 0)
+		return SCAN_FREE;
+	if (mapping & 1)
+		return SCAN_ANONYMOUS;
+	if (!mapping || mapping & MAPPING_FLAGS_BITS || (long)mapping > 0)
+		return SCAN_OTHER;
+	return page_flag(flags, PG_swapbacked) ? SCAN_SHMEM : SCAN_FILE;
+}
+
+static void head_read(unsigned long address)
+{
+	struct page *page = (void *)address;
+
+	if (head.address == address)
+		return;
+	head.address = address;
+	bpf_probe_read_kernel(&head.flags, sizeof(head.flags),
+			      (void *)address + page_flags_offset());
+	bpf_probe_read_kernel(&head.index, sizeof(head.index),
+			      (void *)address + page_index_offset());
+	head.mapping = (unsigned long)BPF_CORE_READ(page, mapping);
+	head.type = BPF_CORE_READ(page, _mapcount.counter);
+	head.refcount = BPF_CORE_READ(page, _refcount.counter);
+	head.order = 0;
+	head.whole_mapped = false;
+	if (page_flag(head.flags, PG_head)) {
+		head.order = folio_order(address) & 31;
+		head.whole_mapped = folio_mapped_as_a_whole(address);
+	}
+}
+
+/* From what head_read() found, and the page's own _mapcount. */
+static __always_inline void page_describe(struct scan_page *out, unsigned long address,
+					  int mapcount)
+{
+	unsigned long offset = (address - head.address) / bpf_core_type_size(struct page);
+	unsigned short flags = flags_of(head.flags);
+	unsigned char kind = kind_of(head.flags, head.mapping, head.type, head.refcount);
+	int explained = (1 << head.order) + page_flag(head.flags, PG_private);
+
+	out->kind = kind;
+	out->order = head.order;
+	out->offset = offset;
+	out->owner = OWNER_NONE;
+	out->index = head.index + offset;
+	if (kind != SCAN_FILE) {
+		out->flags = 0;
+		return;
+	}
+	/* Without a type, the word counts the mappings of the page, less one. */
+	if (head.whole_mapped || mapcount >= 0)
+		flags |= SCAN_MAPPED;
+	else if (head.refcount != explained)
+		flags |= SCAN_PINNED;
+	out->flags = flags;
+	out->owner = owner_of(head.mapping);
+	if (out->owner == OWNER_NONE)
+		out->kind = SCAN_OTHER;
+}
+
+static __always_inline unsigned long raw_long(unsigned int at, unsigned int offset)
+{
+	at += offset;
+	return at <= sizeof(raw) - 8 ? *(unsigned long *)(raw + at) : 0;
+}
+
+static __always_inline int raw_int(unsigned int at, unsigned int offset)
+{
+	at += offset;
+	return at <= sizeof(raw) - 4 ? *(int *)(raw + at) : 0;
+}
+
+/* A global function is verified once, not once for each turn of the loop that calls it. */
+__noinline int page_visit(unsigned int i)
+{
+	const unsigned int size = bpf_core_type_size(struct page);
+	unsigned long address = vmemmap + (chunk_pfn + i) * size;
+	unsigned int at = i % PAGES_AT_ONCE * size;
+	unsigned long compound;
+
+	if (i >= SCAN_CHUNK_PAGES)
+		return 0;
+	/* One copy of many struct pages costs a fraction of reading them field by field. What
+	 * cannot be read comes out as zeros, which is a page of no kind. */
+	if (at == 0)
+		bpf_probe_read_kernel(raw, PAGES_AT_ONCE * size, (void *)address);
+	compound = raw_long(at, bpf_core_field_offset(struct page, compound_head));
+	if (compound & 1) {
+		head_read(compound - 1);
+	} else {
+		head.address = address;
+		head.flags = raw_long(at, page_flags_offset());
+		head.mapping = raw_long(at, bpf_core_field_offset(struct page, mapping));
+		head.index = raw_long(at, page_index_offset());
+		head.type = raw_int(at, bpf_core_field_offset(struct page, _mapcount));
+		head.refcount = raw_int(at, bpf_core_field_offset(struct page, _refcount));
+		head.order = 0;
+		head.whole_mapped = false;
+		if (page_flag(head.flags, PG_head)) {
+			head.address = 0;
+			head_read(address);
+		}
+	}
+	page_describe(&pages[i], address,
+		      raw_int(at, bpf_core_field_offset(struct page, _mapcount)));
+	return 0;
+}
+
+SEC("raw_tp/sys_enter")
+int scan_chunk(void *ctx)
+{
+	struct_page_bytes = bpf_core_type_size(struct page);
+	vmemmap = pages_base();
+	if (struct_page_bytes > STRUCT_PAGE_MAX || !vmemmap)
+		return 0;
+	owners_reset();
+	for (unsigned int i = 0; i < SCAN_CHUNK_PAGES; i++) {
+		if (i >= chunk_pages)
+			break;
+		page_visit(i);
+	}
+	return 1;
+}
+
+static __always_inline bool xa_is_node(unsigned long entry)
+{
+	return (entry & 3) == 2 && entry > 4096;
+}
+
+/* The page cache's entry at an index: a folio, or 0 for none and for a shadow of one. */
+static __always_inline unsigned long cache_lookup(struct address_space *mapping,
+						  unsigned long index)
+{
+	unsigned long entry = (unsigned long)BPF_CORE_READ(mapping, i_pages.xa_head);
+	bool first = true;
+
+	for (int depth = 0; depth < XA_DEPTH_MAX && xa_is_node(entry); depth++) {
+		struct xa_node *node = (void *)(entry - 2);
+		unsigned int shift = BPF_CORE_READ(node, shift) & 63;
+		unsigned int slot = index >> shift & 63;
+
+		if (first && index >> shift >> 6)
+			return 0;
+		first = false;
+		bpf_probe_read_kernel(&entry, sizeof(entry), &node->slots[slot]);
+		/* A large folio stands in its first slot; the others name that one. */
+		if ((entry & 3) == 2 && entry < 64 << 2)
+			bpf_probe_read_kernel(&entry, sizeof(entry), &node->slots[entry >> 2]);
+	}
+	/* A root that is an entry itself holds index 0 alone. */
+	if (first && index != 0)
+		return 0;
+	return entry & 3 ? 0 : entry;
+}
+
+__noinline int peek_visit(unsigned int i)
+{
+	struct address_space *mapping = (void *)last_mapping;
+	unsigned long index = chunk_pfn + i;
+	unsigned long folio, address;
+
+	if (i >= SCAN_CHUNK_PAGES)
+		return 0;
+	pages[i].kind = SCAN_FREE;
+	folio = cache_lookup(mapping, index);
+	if (!folio)
+		return 0;
+	head_read(folio);
+	if (index < head.index || index - head.index >= 1ul << head.order)
+		return 0;
+	address = folio + (index - head.index) * bpf_core_type_size(struct page);
+	page_describe(&pages[i], address,
+		      BPF_CORE_READ((struct page *)address, _mapcount.counter));
+	return 0;
+}
+
+SEC("raw_tp/sys_exit")
+int peek_range(void *ctx)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
+	struct file **fds = BPF_CORE_READ(fdt, fd);
+	struct file *file = NULL;
+
+	if (peek_fd < 0 || (unsigned int)peek_fd >= BPF_CORE_READ(fdt, max_fds))
+		return 0;
+	bpf_probe_read_kernel(&file, sizeof(file), &fds[peek_fd]);
+	owners_reset();
+	last_mapping = (unsigned long)BPF_CORE_READ(file, f_mapping);
+	if (!last_mapping)
+		return 0;
+	owner_fill(&owners[0], last_mapping);
+	owners_count = 1;
+	last_owner = 0;
+	for (unsigned int i = 0; i < SCAN_CHUNK_PAGES; i++) {
+		if (i >= chunk_pages)
+			break;
+		peek_visit(i);
+	}
+	return 1;
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "wire/message.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+static_assert(sizeof(struct wire_extents) + WIRE_ITEMS_MAX * sizeof(struct wire_extent) <=
+		      WIRE_PAYLOAD_MAX,
+	      "a full list fits a frame");
+static_assert(sizeof(struct wire_pages) + WIRE_ITEMS_MAX * sizeof(struct wire_run) <=
+		      WIRE_PAYLOAD_MAX,
+	      "a full list fits a frame");
+static_assert(sizeof(struct wire_evict) + WIRE_ITEMS_MAX * sizeof(struct wire_evict_run) <=
+		      WIRE_PAYLOAD_MAX,
+	      "a full list fits a frame");
+
+const char *wire_unplaced_name(unsigned reason)
+{
+	static const char *const names[WIRE_UNPLACED_REASONS] = {
+		[WIRE_PLACED] = "placed",
+		[WIRE_UNPLACED_FILE_SYSTEM] = "file_system",
+		[WIRE_UNPLACED_DEVICE] = "device",
+		[WIRE_UNPLACED_GONE] = "gone",
+		[WIRE_UNPLACED_ENCODED] = "encoded",
+		[WIRE_UNPLACED_ALIGNMENT] = "alignment",
+		[WIRE_UNPLACED_LEASED] = "leased",
+		[WIRE_UNPLACED_WRITE_ERROR] = "write_error",
+		[WIRE_UNPLACED_LIMIT] = "limit",
+		[WIRE_UNPLACED_FAILED] = "failed",
+	};
+
+	return reason < WIRE_UNPLACED_REASONS ? names[reason] : "unknown";
+}
+
+/* A peer's text is shown to people: cut it to its field and take the terminal's controls out. */
+static void text_clean(char *text, size_t size)
+{
+	text[size - 1] = '\0';
+	for (char *c = text; *c; c++)
+		if ((unsigned char)*c < 0x20 || (unsigned char)*c >= 0x7f)
+			*c = '?';
+}
+
+static bool blocks_valid(uint64_t start, uint64_t count)
+{
+	return count > 0 && start < WIRE_BLOCK_MAX && count <= WIRE_BLOCK_MAX - start;
+}
+
+static bool identity_valid(const struct wire_identity *identity)
+{
+	return identity->kind < WIRE_FILE_KINDS && identity->inode != 0;
+}
+
+static int hello_check(void *p)
+{
+	struct wire_hello *hello = p;
+
+	text_clean(hello->agent_version, sizeof(hello->agent_version));
+	text_clean(hello->kernel, sizeof(hello->kernel));
+	text_clean(hello->missing, sizeof(hello->missing));
+	return hello->ram_pages < WIRE_BLOCK_MAX ? 0 : -EBADMSG;
+}
+
+static int disk_check(void *p)
+{
+	struct wire_disk *disk = p;
+
+	text_clean(disk->pci_address, sizeof(disk->pci_address));
+	text_clean(disk->serial, sizeof(disk->serial));
+	return disk->disk < WIRE_DISKS_MAX ? 0 : -EBADMSG;
+}
+
+static int file_check(void *p)
+{
+	const struct wire_file *file = p;
+
+	if (!identity_valid(&file->identity) || file->file >= WIRE_FILES_MAX ||
+	    file->unplaced >= WIRE_UNPLACED_REASONS)
+		return -EBADMSG;
+	/* A file is on a disk exactly when its blocks are known. */
+	return (file->disk < WIRE_DISKS_MAX && file->unplaced == WIRE_PLACED) ||
+			       (file->disk == WIRE_NO_DISK && file->unplaced != WIRE_PLACED) ?
+		       0 :
+		       -EBADMSG;
+}
+
+static int extents_check(void *p)
+{
+	const struct wire_extents *extents = p;
+
+	if (extents->file >= WIRE_FILES_MAX)
+		return -EBADMSG;
+	for (uint32_t i = 0; i < extents->count; i++)
+		if (!blocks_valid(extents->items[i].index, extents->items[i].count) ||
+		    !blocks_valid(extents->items[i].block, extents->items[i].count))
+			return -EBADMSG;
+	return 0;
+}
+
+static int pages_check(void *p)
+{
+	const struct wire_pages *pages = p;
+
+	for (uint32_t i = 0; i < pages->count; i++) {
+		const struct wire_run *run = &pages->items[i];
+
+		if (!blocks_valid(run->index, run->count) || run->file >= WIRE_FILES_MAX ||
+		    run->flags & ~(uint32_t)WIRE_PAGE_FLAGS_ALL || run->order > 10)
+			return -EBADMSG;
+	}
+	return 0;
+}
+
+static int evict_check(void *p)
+{
+	const struct wire_evict *evict = p;
+
+	if (!identity_valid(&evict->identity))
+		return -EBADMSG;
+	for (uint32_t i = 0; i < evict->count; i++)
+		if (!blocks_valid(evict->items[i].index, evict->items[i].count) ||
+		    !blocks_valid(evict->items[i].block, evict->items[i].count))
+			return -EBADMSG;
+	return 0;
+}
+
+static int result_check(void *p)
+{
+	const struct wire_result *r = p;
+	const uint64_t parts[] = { r->evicted,	 r->kept_mapped,  r->kept_dirty, r->kept_hot,
+				   r->kept_gone, r->kept_partial, r->kept_moved, r->kept_failed };
+	uint64_t sum = 0;
+
+	/* Every page asked for has one fate. */
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		if (parts[i] > r->asked || __builtin_add_overflow(sum, parts[i], &sum))
+			return -EBADMSG;
+	return sum == r->asked && r->asked <= WIRE_BLOCK_MAX ? 0 : -EBADMSG;
+}
+
+static int name_check(void *p)
+{
+	const struct wire_name *name = p;
+
+	return identity_valid(&name->identity) ? 0 : -EBADMSG;
+}
+
+static int error_check(void *p)
+{
+	struct wire_error *error = p;
+
+	text_clean(error->text, sizeof(error->text));
+	return 0;
+}
+
+/*
+ * One row a type: the size of its fixed part, of an item of its list, where the list's count
+ * stands, and what else must hold.
+ */
+static const struct layout {
+	uint32_t fixed_bytes;
+	uint32_t item_bytes;
+	uint32_t items_max;
+	uint32_t count_offset;
+	int (*check)(void *message);
+} layouts[] = {
+	[WIRE_WELCOME] = { .fixed_bytes = sizeof(struct wire_welcome) },
+	[WIRE_HELLO] = { .fixed_bytes = sizeof(struct wire_hello), .check = hello_check },
+	[WIRE_SCAN] = { .fixed_bytes = 0 },
+	[WIRE_DISK] = { .fixed_bytes = sizeof(struct wire_disk), .check = disk_check },
+	[WIRE_FILE] = { .fixed_bytes = sizeof(struct wire_file), .check = file_check },
+	[WIRE_EXTENTS] = { sizeof(struct wire_extents), sizeof(struct wire_extent), WIRE_ITEMS_MAX,
+			   offsetof(struct wire_extents, count), extents_check },
+	[WIRE_PAGES] = { sizeof(struct wire_pages), sizeof(struct wire_run), WIRE_ITEMS_MAX,
+			 offsetof(struct wire_pages, count), pages_check },
+	[WIRE_SCAN_END] = { .fixed_bytes = sizeof(struct wire_scan_end) },
+	[WIRE_EVICT] = { sizeof(struct wire_evict), sizeof(struct wire_evict_run), WIRE_ITEMS_MAX,
+			 offsetof(struct wire_evict, count), evict_check },
+	[WIRE_RESULT] = { .fixed_bytes = sizeof(struct wire_result), .check = result_check },
+	[WIRE_NAME] = { .fixed_bytes = sizeof(struct wire_name), .check = name_check },
+	[WIRE_PATH] = { sizeof(struct wire_path), 1, WIRE_PATH_MAX,
+			offsetof(struct wire_path, length), NULL },
+	[WIRE_PING] = { .fixed_bytes = 0 },
+	[WIRE_PONG] = { .fixed_bytes = 0 },
+	[WIRE_ERROR] = { .fixed_bytes = sizeof(struct wire_error), .check = error_check },
+};
+
+int wire_decode(const struct wire_frame *frame, void *scratch, union wire_message *ret)
+{
+	if (frame->type < WIRE_WELCOME || frame->type >= sizeof(layouts) / sizeof(layouts[0]))
+		return -EPROTONOSUPPORT;
+
+	const struct layout *layout = &layouts[frame->type];
+	uint32_t count = 0;
+
+	if (frame->length < layout->fixed_bytes || frame->length > WIRE_PAYLOAD_MAX)
+		return -EBADMSG;
+	/* Frames start at any byte; the structures want alignment. */
+	if (frame->length)
+		memcpy(scratch, frame->payload, frame->length);
+	if (layout->item_bytes) {
+		memcpy(&count, (uint8_t *)scratch + layout->count_offset, sizeof(count));
+		if (count > layout->items_max)
+			return -EBADMSG;
+	}
+	if (frame->length != layout->fixed_bytes + count * layout->item_bytes)
+		return -EBADMSG;
+	if (layout->check) {
+		int r = layout->check(scratch);
+
+		if (r < 0)
+			return r;
+	}
+	ret->raw = scratch;
+	return 0;
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The messages of the host<->guest protocol: fixed layouts, little-endian, no pointers, no text
+ * whose length a peer chooses. A message with a list is its fixed part and then `count` items;
+ * wire_decode() refuses a payload whose size does not agree with its count, and values out of
+ * their range, so whatever it lets through may be used as it stands.
+ *
+ * The host asks, the guest answers; a guest never asks anything. Everything that a request can
+ * make an agent do is: look (SCAN, NAME), and ask its own kernel to drop page cache that the
+ * agent itself has just seen clean and unmapped (EVICT).
+ *
+ *	host                         agent
+ *	WELCOME          ─────────▶
+ *	                 ◀─────────  HELLO           also unasked, when the agent starts
+ *	SCAN             ─────────▶
+ *	                 ◀─────────  DISK, FILE, EXTENTS, PAGES  in any number
+ *	                 ◀─────────  SCAN_END
+ *	EVICT            ─────────▶
+ *	                 ◀─────────  RESULT
+ *	NAME             ─────────▶
+ *	                 ◀─────────  PATH
+ *	PING             ─────────▶
+ *	                 ◀─────────  PONG
+ *	                 ◀─────────  ERROR           instead of any answer
+ *
+ * File numbers are the scan's own: EVICT and NAME repeat a file's identity instead, so that an
+ * agent which was restarted in between has nothing to remember.
+ */
+#ifndef PAGEPACT_WIRE_MESSAGE_H
+#define PAGEPACT_WIRE_MESSAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "wire/frame.h"
+
+#define WIRE_AGENT_PORT "org.pagepact.agent.0"
+#define WIRE_BLOCK_BYTES 4096
+#define WIRE_NO_DISK	 UINT32_MAX
+#define WIRE_DISKS_MAX	 32
+#define WIRE_FILES_MAX	 65536
+#define WIRE_ITEMS_MAX	 2048
+/* A block number times 4 KiB stays below 2^63, and start + count cannot overflow. */
+#define WIRE_BLOCK_MAX	 ((uint64_t)1 << 50)
+#define WIRE_PATH_MAX	 4096
+
+enum wire_type {
+	WIRE_WELCOME = 1,
+	WIRE_HELLO = 2,
+	WIRE_SCAN = 3,
+	WIRE_DISK = 4,
+	WIRE_FILE = 5,
+	WIRE_EXTENTS = 6,
+	WIRE_PAGES = 7,
+	WIRE_SCAN_END = 8,
+	WIRE_EVICT = 9,
+	WIRE_RESULT = 10,
+	WIRE_NAME = 11,
+	WIRE_PATH = 12,
+	WIRE_PING = 13,
+	WIRE_PONG = 14,
+	WIRE_ERROR = 15,
+};
+
+enum wire_capability {
+	WIRE_CAN_SCAN = 1 << 0,
+	WIRE_CAN_EVICT = 1 << 1,
+	WIRE_CAN_NAME = 1 << 2,
+};
+
+/* What a run of pages was, all of them, when the scan passed. */
+enum wire_page_flag {
+	WIRE_PAGE_MAPPED = 1 << 0,
+	WIRE_PAGE_DIRTY = 1 << 1,     /* dirty, or under writeback */
+	WIRE_PAGE_HOT = 1 << 2,	      /* active or workingset: used more than once */
+	WIRE_PAGE_REFERENCED = 1 << 3,
+	WIRE_PAGE_HELD = 1 << 4,      /* locked, unevictable or pinned: the kernel would refuse */
+	WIRE_PAGE_FLAGS_ALL = (1 << 5) - 1,
+};
+
+enum wire_file_kind {
+	WIRE_FILE_REGULAR = 0,
+	WIRE_FILE_BLOCK_DEVICE = 1, /* pages of the device itself: the file system's metadata */
+	WIRE_FILE_KINDS,
+};
+
+/* Why the blocks of a file's pages are not known. */
+enum wire_unplaced {
+	WIRE_PLACED = 0,
+	WIRE_UNPLACED_FILE_SYSTEM,   /* not one whose blocks can be asked for */
+	WIRE_UNPLACED_DEVICE,	     /* not on a plain disk or partition */
+	WIRE_UNPLACED_GONE,	     /* deleted, or replaced since */
+	WIRE_UNPLACED_ENCODED,	     /* inline, compressed, encrypted, unwritten, not yet allocated */
+	WIRE_UNPLACED_ALIGNMENT,     /* blocks do not start at multiples of 4 KiB of the disk */
+	WIRE_UNPLACED_LEASED,	     /* opening would break somebody's lease */
+	WIRE_UNPLACED_WRITE_ERROR,   /* writeback failed once: cached data may be the only copy */
+	WIRE_UNPLACED_LIMIT,	     /* more files or extents than are kept */
+	WIRE_UNPLACED_FAILED,	     /* could not be opened or asked */
+	WIRE_UNPLACED_REASONS,
+};
+
+/**
+ * wire_unplaced_name() - the stable, snake_case name of a reason (enum wire_unplaced)
+ */
+const char *wire_unplaced_name(unsigned reason);
+
+struct wire_welcome {
+	uint32_t version;
+	uint32_t reserved;
+};
+
+struct wire_hello {
+	uint32_t version;
+	uint32_t capabilities; /* enum wire_capability */
+	uint64_t ram_pages;    /* System RAM in /proc/iomem */
+	uint32_t page_bytes;
+	uint32_t cpu_budget_permille;
+	uint8_t boot_id[16];
+	char agent_version[32];
+	char kernel[64];
+	char missing[192]; /* why a capability is absent; empty when none is */
+};
+
+struct wire_disk {
+	uint32_t disk;
+	uint32_t reserved;
+	uint64_t size_bytes;
+	char pci_address[16]; /* "0000:00:04.0", empty when not a PCI device */
+	char serial[32];
+};
+
+/* Identity as the guest's kernel has it; generation 0 is a wildcard (findings 1.7). */
+struct wire_identity {
+	uint32_t device; /* makedev(major, minor), of the file system or of the block device */
+	uint32_t generation;
+	uint64_t inode;
+	uint32_t kind; /* enum wire_file_kind */
+	uint32_t reserved;
+};
+
+struct wire_file {
+	struct wire_identity identity;
+	uint64_t size_bytes;
+	uint32_t file; /* this scan's number of it */
+	uint32_t disk; /* or WIRE_NO_DISK */
+	uint32_t unplaced; /* enum wire_unplaced */
+	uint32_t reserved;
+};
+
+struct wire_extent {
+	uint64_t index; /* first page of the file */
+	uint64_t block; /* first 4 KiB block of the disk */
+	uint64_t count;
+};
+
+struct wire_extents {
+	uint32_t file;
+	uint32_t count;
+	struct wire_extent items[];
+};
+
+struct wire_run {
+	uint64_t index;
+	uint32_t file;
+	uint32_t count;
+	uint32_t flags; /* enum wire_page_flag */
+	uint16_t age;	/* scans without a sign of use; UINT16_MAX: not known */
+	uint8_t order;	/* of the folios: 0 for single pages */
+	uint8_t reserved;
+};
+
+struct wire_pages {
+	uint32_t count;
+	uint32_t reserved;
+	struct wire_run items[];
+};
+
+/* Totals of one census, in pages. */
+struct wire_census {
+	uint64_t total;
+	uint64_t free;
+	uint64_t anonymous;
+	uint64_t shmem;
+	uint64_t mapped_file;
+	uint64_t unmapped_clean;
+	uint64_t unmapped_dirty;
+	uint64_t slab;
+	uint64_t other;
+	uint64_t placed;
+	uint64_t superpages;
+	uint64_t superpages_free;
+	uint64_t superpages_reclaimable; /* free ones included */
+	uint64_t files;
+	uint64_t unplaced[WIRE_UNPLACED_REASONS];
+};
+
+struct wire_scan_end {
+	struct wire_census census;
+	uint64_t elapsed_usec;
+	uint64_t cpu_usec;
+	uint64_t chunk_max_usec;
+	uint64_t lost_runs; /* not sent: the scan was cut short */
+};
+
+struct wire_evict_run {
+	uint64_t index;
+	uint64_t block; /* where the host believes the first page to lie on the disk */
+	uint32_t count;
+	uint32_t reserved;
+};
+
+struct wire_evict {
+	struct wire_identity identity;
+	uint32_t count;
+	uint32_t reserved;
+	struct wire_evict_run items[];
+};
+
+/* What became of the pages that an EVICT asked for; all but usec and status in pages. */
+struct wire_result {
+	uint64_t asked;
+	uint64_t evicted;
+	uint64_t kept_mapped;
+	uint64_t kept_dirty;
+	uint64_t kept_hot;
+	uint64_t kept_gone;    /* were not cached (any more) */
+	uint64_t kept_partial; /* part of a folio that could not be split */
+	uint64_t kept_moved;   /* lie on other blocks than the host believes */
+	uint64_t kept_failed;  /* held: locked, pinned, in use by the kernel; or the file is gone */
+	uint64_t usec;
+	int32_t status; /* 0 or a positive errno for the file as a whole */
+	uint32_t reserved;
+};
+
+struct wire_name {
+	struct wire_identity identity;
+};
+
+struct wire_path {
+	uint32_t length;
+	int32_t status; /* 0 or a positive errno */
+	char path[];
+};
+
+struct wire_error {
+	uint32_t code; /* a positive errno */
+	uint32_t reserved;
+	char text[248];
+};
+
+/**
+ * union wire_message - a frame's payload after wire_decode() has accepted it
+ */
+union wire_message {
+	const void *raw;
+	const struct wire_welcome *welcome;
+	const struct wire_hello *hello;
+	const struct wire_disk *disk;
+	const struct wire_file *file;
+	const struct wire_extents *extents;
+	const struct wire_pages *pages;
+	const struct wire_scan_end *scan_end;
+	const struct wire_evict *evict;
+	const struct wire_result *result;
+	const struct wire_name *name;
+	const struct wire_path *path;
+	const struct wire_error *error;
+};
+
+/**
+ * wire_decode() - check a frame's payload against its type
+ * @frame: from wire_reader_next()
+ * @scratch: WIRE_PAYLOAD_MAX bytes, aligned for uint64_t; the message lives there
+ *
+ * Texts come out terminated and free of control characters.
+ *
+ * Return: 0; -EPROTONOSUPPORT for a type that this version does not know; -EBADMSG for a size,
+ * count or value that the type does not allow.
+ */
+int wire_decode(const struct wire_frame *frame, void *scratch, union wire_message *ret);
+
+#endif
