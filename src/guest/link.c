@@ -41,9 +41,9 @@ static struct timespec timespec_of(uint64_t usec)
 	return (struct timespec){ (time_t)(usec / 1000000), (long)(usec % 1000000) * 1000 };
 }
 
-static void hangup_wait(uint64_t timeout_usec)
+static void hangup_wait(void)
 {
-	struct timespec ts = timespec_of(timeout_usec < HANGUP_USEC ? timeout_usec : HANGUP_USEC);
+	struct timespec ts = timespec_of(HANGUP_USEC);
 	sigset_t set;
 
 	sigemptyset(&set);
@@ -61,7 +61,7 @@ int link_wait(struct agent_link *l, uint64_t timeout_usec)
 	if (p.revents & POLLIN)
 		return 1;
 	if (p.revents & (POLLHUP | POLLERR))
-		hangup_wait(timeout_usec);
+		hangup_wait();
 	return 0;
 }
 
@@ -74,8 +74,10 @@ int link_receive(struct agent_link *l)
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	if (n == 0) {
-		/* The port's end of file: the host has gone, and half a frame with it. */
+		/* The port's end of file: the host has gone, and half a frame with it. Until it
+		 * comes back the port is always readable, and always at its end. */
 		wire_reader_reset(&l->reader);
+		hangup_wait();
 		return -ENOTCONN;
 	}
 	wire_reader_added(&l->reader, (size_t)n);

@@ -36,8 +36,9 @@ void link_done(struct agent_link *l);
 /**
  * link_wait() - wait until there is input, or @timeout_usec has passed
  *
- * A port that no host has open reports nothing but a hang-up; it is then waited for without
- * burning time: the kernel raises SIGIO, which link_open() blocked, when a host opens it.
+ * A port that no host has open reports a hang-up for as long as that lasts; the host is then
+ * waited for without burning time: the kernel raises SIGIO, which link_open() blocked, when a
+ * host opens the port.
  *
  * Return: 1 when link_receive() has something to read, 0 when not, or -errno.
  */

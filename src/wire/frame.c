@@ -19,6 +19,14 @@ struct header {
 };
 static_assert(sizeof(struct header) == WIRE_HEADER_BYTES, "the header has no padding");
 
+/*
+ * A cut costs one frame's checksum in vain, whatever follows is summed up once: twice as much, for
+ * the length of a few frames, leaves room enough.
+ */
+#define CREDIT_BYTES_MAX  (4 * WIRE_FRAME_MAX)
+#define CREDIT_FOR_A_BYTE 4
+static_assert(CREDIT_BYTES_MAX >= WIRE_FRAME_MAX, "any one frame can be afforded");
+
 static uint32_t frame_crc(const void *frame, const void *payload, uint32_t length)
 {
 	uLong crc = crc32(0, frame, offsetof(struct header, crc));
@@ -32,6 +40,7 @@ static uint32_t frame_crc(const void *frame, const void *payload, uint32_t lengt
 void wire_reader_reset(struct wire_reader *r)
 {
 	r->skipped_bytes = r->bad_frames = 0;
+	r->credit_bytes = CREDIT_BYTES_MAX;
 	r->start = r->end = 0;
 }
 
@@ -50,6 +59,9 @@ void wire_reader_added(struct wire_reader *r, size_t size)
 {
 	assert(size <= sizeof(r->buffer) - r->end);
 	r->end += (uint32_t)size;
+	r->credit_bytes += CREDIT_FOR_A_BYTE * (uint32_t)size;
+	if (r->credit_bytes > CREDIT_BYTES_MAX)
+		r->credit_bytes = CREDIT_BYTES_MAX;
 }
 
 static void reader_skip(struct wire_reader *r, uint32_t bytes)
@@ -74,6 +86,22 @@ static void reader_find_magic(struct wire_reader *r)
 	}
 }
 
+/* Looks at a header whose payload is all there. Passes over what is no frame. */
+static bool reader_check(struct wire_reader *r, const uint8_t *at, const struct header *h)
+{
+	uint32_t size = (uint32_t)sizeof(*h) + h->length;
+	bool afforded = r->credit_bytes >= size;
+
+	if (afforded) {
+		r->credit_bytes -= size;
+		if (frame_crc(at, at + sizeof(*h), h->length) == h->crc)
+			return true;
+	}
+	r->bad_frames++;
+	reader_skip(r, afforded ? 1 : size);
+	return false;
+}
+
 int wire_reader_next(struct wire_reader *r, struct wire_frame *ret)
 {
 	for (;;) {
@@ -86,14 +114,15 @@ int wire_reader_next(struct wire_reader *r, struct wire_frame *ret)
 		if (left < sizeof(h))
 			return 0;
 		memcpy(&h, at, sizeof(h));
-		if (h.length <= WIRE_PAYLOAD_MAX && left - sizeof(h) < h.length)
-			return 0;
-		if (h.length > WIRE_PAYLOAD_MAX ||
-		    frame_crc(at, at + sizeof(h), h.length) != h.crc) {
+		if (h.length > WIRE_PAYLOAD_MAX) {
 			r->bad_frames++;
 			reader_skip(r, 1);
 			continue;
 		}
+		if (left - sizeof(h) < h.length)
+			return 0;
+		if (!reader_check(r, at, &h))
+			continue;
 		r->start += (uint32_t)sizeof(h) + h.length;
 		*ret = (struct wire_frame){
 			.type = h.type,
@@ -104,6 +133,15 @@ int wire_reader_next(struct wire_reader *r, struct wire_frame *ret)
 		};
 		return 1;
 	}
+}
+
+bool wire_reader_give_up(struct wire_reader *r)
+{
+	if (r->start == r->end)
+		return false;
+	r->bad_frames++;
+	reader_skip(r, 1);
+	return true;
 }
 
 size_t wire_frame_seal(void *frame, uint16_t type, uint64_t id, uint32_t length)

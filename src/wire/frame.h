@@ -21,11 +21,18 @@
  * that follows a cut is never lost to it: everything from the byte after the false magic is
  * read again.
  *
- * Nothing is allocated by a length that a peer names: the reader's buffer is fixed.
+ * Nothing is allocated by a length that a peer names: the reader's buffer is fixed. Nor is time
+ * spent as a peer likes: a stream of headers that overlap would make a reader sum up the same
+ * bytes over and over, so checksums are paid for with a credit that grows with the bytes received,
+ * and when it is used up a frame is passed over whole. Agents, cut off or not, never come near it.
+ *
+ * A frame that was cut looks like one whose rest has not come yet. A reader cannot tell; whoever
+ * has a clock can: see wire_reader_give_up().
  */
 #ifndef PAGEPACT_WIRE_FRAME_H
 #define PAGEPACT_WIRE_FRAME_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,7 +44,7 @@
 
 /**
  * struct wire_frame - one whole frame that passed its checks
- * @payload: points into the reader; valid until the next wire_reader_next() on it
+ * @payload: points into the reader, not aligned; valid until the next call on the reader
  */
 struct wire_frame {
 	uint16_t type;
@@ -51,17 +58,19 @@ struct wire_frame {
  * struct wire_reader - reassembles frames from a byte stream
  * @skipped_bytes: bytes that belonged to no frame, since wire_reader_reset()
  * @bad_frames: headers whose length or checksum did not hold
+ * @credit_bytes: that may be summed up before more have been received
  */
 struct wire_reader {
 	uint64_t skipped_bytes;
 	uint64_t bad_frames;
+	uint32_t credit_bytes;
 	uint32_t start;
 	uint32_t end;
 	uint8_t buffer[WIRE_FRAME_MAX];
 };
 
 /**
- * wire_reader_reset() - forget what was read: the peer is a new one
+ * wire_reader_reset() - before first use; and later to forget what was read: the peer is a new one
  */
 void wire_reader_reset(struct wire_reader *r);
 
@@ -84,6 +93,17 @@ void wire_reader_added(struct wire_reader *r, size_t size);
  * Return: 1 and @ret filled, or 0 when more bytes are needed.
  */
 int wire_reader_next(struct wire_reader *r, struct wire_frame *ret);
+
+/**
+ * wire_reader_give_up() - the rest of the frame that has begun will not come
+ *
+ * For when nothing has come for a while and something should have: an agent that was killed in the
+ * middle of a frame and started again is then heard at once, and not after another 64 KiB. Call
+ * wire_reader_next() next.
+ *
+ * Return: whether there was one.
+ */
+bool wire_reader_give_up(struct wire_reader *r);
 
 /**
  * wire_frame_seal() - write the header in front of a payload

@@ -15,6 +15,8 @@ static_assert(sizeof(struct wire_pages) + WIRE_ITEMS_MAX * sizeof(struct wire_ru
 static_assert(sizeof(struct wire_evict) + WIRE_ITEMS_MAX * sizeof(struct wire_evict_run) <=
 		      WIRE_PAYLOAD_MAX,
 	      "a full list fits a frame");
+static_assert(sizeof(struct wire_path) + WIRE_PATH_MAX < WIRE_PAYLOAD_MAX,
+	      "a full path fits the scratch buffer together with its NUL");
 
 const char *wire_unplaced_name(unsigned reason)
 {
@@ -43,6 +45,65 @@ static void text_clean(char *text, size_t size)
 			*c = '?';
 }
 
+/* Length of the printable UTF-8 character at @text, of which there are @left bytes; 0: none. */
+static size_t character_length(const uint8_t *text, size_t left)
+{
+	static const uint32_t lowest[] = { 0, 0x20, 0x80, 0x800, 0x10000 };
+	/* By the first byte's high bits: 0..., 110..., 1110..., 11110... */
+	size_t length = *text < 0x80 ? 1 : (size_t)__builtin_clz(~((unsigned)*text << 24));
+
+	if (length > 4 || length > left || (*text >= 0x80 && length < 2))
+		return 0;
+
+	uint32_t code = length > 1 ? *text & (0x7fu >> length) : *text;
+
+	for (size_t i = 1; i < length; i++) {
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+		code = code << 6 | (text[i] & 0x3f);
+	}
+	if (code < lowest[length] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff) ||
+	    (code >= 0x7f && code <= 0x9f))
+		return 0;
+	return length;
+}
+
+/*
+ * A path is any bytes: what would steer a terminal or is not UTF-8, which JSON has to be, is shown
+ * as question marks. It is for people; files are named by their identity.
+ */
+static void path_clean(char *path, size_t length)
+{
+	for (size_t i = 0; i < length;) {
+		size_t n = character_length((uint8_t *)path + i, length - i);
+
+		if (!n)
+			path[i] = '?';
+		i += n ? n : 1;
+	}
+}
+
+static bool status_valid(int64_t status)
+{
+	return status >= 0 && status <= WIRE_ERRNO_MAX;
+}
+
+/* Multiplied by 4 KiB, or as they are, these three fit the signed 64 bits of JSON. */
+static bool pages_valid(uint64_t pages)
+{
+	return pages <= WIRE_BLOCK_MAX;
+}
+
+static bool bytes_valid(uint64_t bytes)
+{
+	return bytes <= INT64_MAX;
+}
+
+static bool usec_valid(uint64_t usec)
+{
+	return usec <= WIRE_USEC_MAX;
+}
+
 static bool blocks_valid(uint64_t start, uint64_t count)
 {
 	return count > 0 && start < WIRE_BLOCK_MAX && count <= WIRE_BLOCK_MAX - start;
@@ -69,7 +130,7 @@ static int disk_check(void *p)
 
 	text_clean(disk->pci_address, sizeof(disk->pci_address));
 	text_clean(disk->serial, sizeof(disk->serial));
-	return disk->disk < WIRE_DISKS_MAX ? 0 : -EBADMSG;
+	return disk->disk < WIRE_DISKS_MAX && bytes_valid(disk->size_bytes) ? 0 : -EBADMSG;
 }
 
 static int file_check(void *p)
@@ -77,13 +138,13 @@ static int file_check(void *p)
 	const struct wire_file *file = p;
 
 	if (!identity_valid(&file->identity) || file->file >= WIRE_FILES_MAX ||
-	    file->unplaced >= WIRE_UNPLACED_REASONS)
+	    file->unplaced >= WIRE_UNPLACED_REASONS || !bytes_valid(file->size_bytes))
 		return -EBADMSG;
 	/* A file is on a disk exactly when its blocks are known. */
 	return (file->disk < WIRE_DISKS_MAX && file->unplaced == WIRE_PLACED) ||
-			       (file->disk == WIRE_NO_DISK && file->unplaced != WIRE_PLACED) ?
-		       0 :
-		       -EBADMSG;
+			       (file->disk == WIRE_NO_DISK && file->unplaced != WIRE_PLACED)
+		       ? 0
+		       : -EBADMSG;
 }
 
 static int extents_check(void *p)
@@ -113,6 +174,33 @@ static int pages_check(void *p)
 	return 0;
 }
 
+static int scan_end_check(void *p)
+{
+	const struct wire_scan_end *end = p;
+	const struct wire_census *c = &end->census;
+	const uint64_t pages[] = {
+		c->total,	   c->free,
+		c->anonymous,	   c->shmem,
+		c->mapped_file,	   c->unmapped_clean,
+		c->unmapped_dirty, c->slab,
+		c->other,	   c->placed,
+		c->superpages,	   c->superpages_free,
+		c->files,	   c->superpages_reclaimable,
+		end->lost_runs,
+	};
+
+	for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
+		if (!pages_valid(pages[i]))
+			return -EBADMSG;
+	for (size_t i = 0; i < WIRE_UNPLACED_REASONS; i++)
+		if (!pages_valid(c->unplaced[i]))
+			return -EBADMSG;
+	return usec_valid(end->elapsed_usec) && usec_valid(end->cpu_usec) &&
+			       usec_valid(end->chunk_max_usec)
+		       ? 0
+		       : -EBADMSG;
+}
+
 static int evict_check(void *p)
 {
 	const struct wire_evict *evict = p;
@@ -137,7 +225,10 @@ static int result_check(void *p)
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
 		if (parts[i] > r->asked || __builtin_add_overflow(sum, parts[i], &sum))
 			return -EBADMSG;
-	return sum == r->asked && r->asked <= WIRE_BLOCK_MAX ? 0 : -EBADMSG;
+	return sum == r->asked && pages_valid(r->asked) && usec_valid(r->usec) &&
+			       status_valid(r->status)
+		       ? 0
+		       : -EBADMSG;
 }
 
 static int name_check(void *p)
@@ -147,12 +238,22 @@ static int name_check(void *p)
 	return identity_valid(&name->identity) ? 0 : -EBADMSG;
 }
 
+static int path_check(void *p)
+{
+	struct wire_path *path = p;
+
+	path_clean(path->path, path->length);
+	/* A frame has room for many times WIRE_PATH_MAX. */
+	path->path[path->length] = '\0';
+	return status_valid(path->status) ? 0 : -EBADMSG;
+}
+
 static int error_check(void *p)
 {
 	struct wire_error *error = p;
 
 	text_clean(error->text, sizeof(error->text));
-	return 0;
+	return status_valid(error->code) ? 0 : -EBADMSG;
 }
 
 /*
@@ -175,13 +276,13 @@ static const struct layout {
 			   offsetof(struct wire_extents, count), extents_check },
 	[WIRE_PAGES] = { sizeof(struct wire_pages), sizeof(struct wire_run), WIRE_ITEMS_MAX,
 			 offsetof(struct wire_pages, count), pages_check },
-	[WIRE_SCAN_END] = { .fixed_bytes = sizeof(struct wire_scan_end) },
+	[WIRE_SCAN_END] = { .fixed_bytes = sizeof(struct wire_scan_end), .check = scan_end_check },
 	[WIRE_EVICT] = { sizeof(struct wire_evict), sizeof(struct wire_evict_run), WIRE_ITEMS_MAX,
 			 offsetof(struct wire_evict, count), evict_check },
 	[WIRE_RESULT] = { .fixed_bytes = sizeof(struct wire_result), .check = result_check },
 	[WIRE_NAME] = { .fixed_bytes = sizeof(struct wire_name), .check = name_check },
 	[WIRE_PATH] = { sizeof(struct wire_path), 1, WIRE_PATH_MAX,
-			offsetof(struct wire_path, length), NULL },
+			offsetof(struct wire_path, length), path_check },
 	[WIRE_PING] = { .fixed_bytes = 0 },
 	[WIRE_PONG] = { .fixed_bytes = 0 },
 	[WIRE_ERROR] = { .fixed_bytes = sizeof(struct wire_error), .check = error_check },

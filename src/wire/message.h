@@ -34,15 +34,17 @@
 
 #include "wire/frame.h"
 
-#define WIRE_AGENT_PORT "org.pagepact.agent.0"
+#define WIRE_AGENT_PORT	 "org.pagepact.agent.0"
 #define WIRE_BLOCK_BYTES 4096
 #define WIRE_NO_DISK	 UINT32_MAX
 #define WIRE_DISKS_MAX	 32
 #define WIRE_FILES_MAX	 65536
 #define WIRE_ITEMS_MAX	 2048
 /* A block number times 4 KiB stays below 2^63, and start + count cannot overflow. */
-#define WIRE_BLOCK_MAX	 ((uint64_t)1 << 50)
-#define WIRE_PATH_MAX	 4096
+#define WIRE_BLOCK_MAX ((uint64_t)1 << 50)
+#define WIRE_PATH_MAX  4096
+#define WIRE_ERRNO_MAX 4095 /* the kernel's MAX_ERRNO */
+#define WIRE_USEC_MAX  ((uint64_t)1 << 62)
 
 enum wire_type {
 	WIRE_WELCOME = 1,
@@ -71,10 +73,10 @@ enum wire_capability {
 /* What a run of pages was, all of them, when the scan passed. */
 enum wire_page_flag {
 	WIRE_PAGE_MAPPED = 1 << 0,
-	WIRE_PAGE_DIRTY = 1 << 1,     /* dirty, or under writeback */
-	WIRE_PAGE_HOT = 1 << 2,	      /* active or workingset: used more than once */
+	WIRE_PAGE_DIRTY = 1 << 1, /* dirty, or under writeback */
+	WIRE_PAGE_HOT = 1 << 2,	  /* active or workingset: used more than once */
 	WIRE_PAGE_REFERENCED = 1 << 3,
-	WIRE_PAGE_HELD = 1 << 4,      /* locked, unevictable or pinned: the kernel would refuse */
+	WIRE_PAGE_HELD = 1 << 4, /* locked, unevictable or pinned: the kernel would refuse */
 	WIRE_PAGE_FLAGS_ALL = (1 << 5) - 1,
 };
 
@@ -87,15 +89,15 @@ enum wire_file_kind {
 /* Why the blocks of a file's pages are not known. */
 enum wire_unplaced {
 	WIRE_PLACED = 0,
-	WIRE_UNPLACED_FILE_SYSTEM,   /* not one whose blocks can be asked for */
-	WIRE_UNPLACED_DEVICE,	     /* not on a plain disk or partition */
-	WIRE_UNPLACED_GONE,	     /* deleted, or replaced since */
-	WIRE_UNPLACED_ENCODED,	     /* inline, compressed, encrypted, unwritten, not yet allocated */
-	WIRE_UNPLACED_ALIGNMENT,     /* blocks do not start at multiples of 4 KiB of the disk */
-	WIRE_UNPLACED_LEASED,	     /* opening would break somebody's lease */
-	WIRE_UNPLACED_WRITE_ERROR,   /* writeback failed once: cached data may be the only copy */
-	WIRE_UNPLACED_LIMIT,	     /* more files or extents than are kept */
-	WIRE_UNPLACED_FAILED,	     /* could not be opened or asked */
+	WIRE_UNPLACED_FILE_SYSTEM, /* not one whose blocks can be asked for */
+	WIRE_UNPLACED_DEVICE,	   /* not on a plain disk or partition */
+	WIRE_UNPLACED_GONE,	   /* deleted, or replaced since */
+	WIRE_UNPLACED_ENCODED,	   /* inline, compressed, encrypted, unwritten, not yet allocated */
+	WIRE_UNPLACED_ALIGNMENT,   /* blocks do not start at multiples of 4 KiB of the disk */
+	WIRE_UNPLACED_LEASED,	   /* opening would break somebody's lease */
+	WIRE_UNPLACED_WRITE_ERROR, /* writeback failed once: cached data may be the only copy */
+	WIRE_UNPLACED_LIMIT,	   /* more files or extents than are kept */
+	WIRE_UNPLACED_FAILED,	   /* could not be opened or asked */
 	WIRE_UNPLACED_REASONS,
 };
 
@@ -141,8 +143,8 @@ struct wire_identity {
 struct wire_file {
 	struct wire_identity identity;
 	uint64_t size_bytes;
-	uint32_t file; /* this scan's number of it */
-	uint32_t disk; /* or WIRE_NO_DISK */
+	uint32_t file;	   /* this scan's number of it */
+	uint32_t disk;	   /* or WIRE_NO_DISK */
 	uint32_t unplaced; /* enum wire_unplaced */
 	uint32_t reserved;
 };
@@ -272,7 +274,9 @@ union wire_message {
  * @frame: from wire_reader_next()
  * @scratch: WIRE_PAYLOAD_MAX bytes, aligned for uint64_t; the message lives there
  *
- * Texts come out terminated and free of control characters.
+ * Texts come out terminated and free of control characters, paths as valid UTF-8 besides; what
+ * was not is replaced by question marks. Counts, sizes and times come out small enough for a signed
+ * 64-bit number of bytes or microseconds.
  *
  * Return: 0; -EPROTONOSUPPORT for a type that this version does not know; -EBADMSG for a size,
  * count or value that the type does not allow.

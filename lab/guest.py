@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One guest: QEMU on a stock Debian kernel, with a command channel into it.
+
+    guest = Guest("alpha", directory)      # a qcow2 overlay over the shared root image
+    guest.start()                          # returns at once; several guests boot side by side
+    guest.wait_ready()
+    guest.run("uname -r")
+    guest.kill()
+"""
+import base64
+import os
+import platform
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from lab import images, process
+from lab.channel import Channel, CommandFailed
+from lab.qmp import Qmp, QmpError
+
+INSIDE = Path(__file__).parent / "inside"
+AGENT_PORT = "org.pagepact.agent.0"
+LAB_PORT = "org.pagepact.lab.0"
+READY_SECONDS = 90
+
+# What must never be in a guest's log, whatever was done to it.
+TROUBLE = re.compile(r"Oops|BUG:|kernel BUG|general protection|Call Trace|soft lockup|hard LOCKUP|blocked for more than"
+                     r"|rcu.*(stall|starved)|Kernel panic|Out of memory|Bad page state|EXT4-fs error|I/O error"
+                     r"|XFS.*(corrupt|shutdown)")
+
+
+def accel():
+    """("kvm" or "tcg", why): a CPU without vmx or svm hangs under -accel kvm though /dev/kvm opens."""
+    if platform.machine() != "x86_64":
+        return "tcg", "not an x86-64 machine"
+    with open("/proc/cpuinfo") as info:
+        if not re.search(r"^flags.*\b(vmx|svm)\b", info.read(), re.M):
+            return "tcg", "the CPU offers neither vmx nor svm"
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "tcg", "/dev/kvm cannot be opened"
+    return "kvm", "vmx or svm, and /dev/kvm opens"
+
+
+class GuestDied(Exception):
+    pass
+
+
+class Guest:
+    """Options: memory_mib; kernel, "6.1" or "6.12"; disk_format, "qcow2" (an overlay) or "raw" (a full copy);
+    extra_disks, paths of raw images that appear as vdb, vdc...; agent, the path of pagepact-agent or None;
+    agent_port, serial and balloon, whether these devices exist; modules, whether xfs is loaded; append, more words
+    for the kernel's command line; files, {name under /run/lab: path on the host}."""
+
+    def __init__(self, name, directory, *, memory_mib=1024, kernel="6.1", disk_format="qcow2", extra_disks=(),
+                 agent=None, agent_port=True, balloon=True, modules=False, append="", files=None):
+        self.name = name
+        self.directory = Path(directory) / name
+        self.memory_mib = memory_mib
+        self.kernel = kernel
+        self.disk_format = disk_format
+        self.extra_disks = [Path(p) for p in extra_disks]
+        self.agent = agent
+        self.agent_port = agent_port
+        self.balloon = balloon
+        self.modules = modules
+        self.append = append
+        self.files = dict(files or {})
+        self.base = images.root_image()
+        self.disk = self.directory / f"disk.{disk_format}"
+        self.console = self.directory / "console.log"
+        self.qemu_log = self.directory / "qemu.log"
+        self.qmp_path = self.directory / "qmp.sock"  # pagepactd's: a QMP socket serves one client
+        self.lab_qmp_path = self.directory / "lab-qmp.sock"
+        self.agent_path = self.directory / "agent.sock"
+        self.lab_path = self.directory / "lab.sock"
+        self.process = None
+        self._channel = None
+        self._qmp = None
+
+    # ------------------------------------------------------------------ life
+
+    def _make_disk(self):
+        if self.disk.exists():
+            return
+        if self.disk_format == "raw":
+            subprocess.run(["cp", "--sparse=always", "--reflink=auto", self.base, self.disk], check=True)
+        else:
+            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", self.base, self.disk],
+                           check=True)
+
+    def _make_initrd(self):
+        """The kernel's initramfs followed by an archive of what may change between two starts."""
+        tree = self.directory / "initrd"
+        shutil.rmtree(tree, ignore_errors=True)
+        (tree / "lab").mkdir(parents=True)
+        shutil.copy(INSIDE / "init", tree / "init")
+        for name in ("stage2", "server.py"):
+            shutil.copy(INSIDE / name, tree / "lab" / name)
+        files = dict(self.files)
+        if self.agent:
+            files["pagepact-agent"] = self.agent
+        for name, source in files.items():
+            shutil.copy(source, tree / "lab" / name)
+        more = self.directory / "more.cpio"
+        images.archive(tree, more)
+        initrd = self.directory / "initrd.cpio"
+        initrd.write_bytes((images.kernel(self.kernel) / "initramfs.cpio").read_bytes() + more.read_bytes())
+        shutil.rmtree(tree)
+        more.unlink()
+        return initrd
+
+    def _device_arguments(self):
+        argv = ["-blockdev", f"driver=file,node-name=disk0-file,filename={self.disk}",
+                "-blockdev", f"driver={self.disk_format},node-name=disk0-node,file=disk0-file",
+                "-device", "virtio-blk-pci,id=disk0,drive=disk0-node,serial=disk0"]
+        for n, path in enumerate(self.extra_disks, 1):
+            argv += ["-blockdev", f"driver=file,node-name=disk{n}-file,filename={path}",
+                     "-blockdev", f"driver=raw,node-name=disk{n}-node,file=disk{n}-file",
+                     "-device", f"virtio-blk-pci,id=disk{n},drive=disk{n}-node,serial=disk{n}"]
+        if self.balloon:
+            argv += ["-device", "virtio-balloon-pci,id=balloon0,free-page-reporting=on"]
+        argv += ["-device", "virtio-serial-pci,id=serial0",
+                 "-chardev", f"socket,id=lab,path={self.lab_path},server=on,wait=off",
+                 "-device", f"virtserialport,bus=serial0.0,chardev=lab,name={LAB_PORT},id=lab-port"]
+        if self.agent_port:
+            argv += ["-chardev", f"socket,id=agent,path={self.agent_path},server=on,wait=off",
+                     "-device", f"virtserialport,bus=serial0.0,chardev=agent,name={AGENT_PORT},id=agent-port"]
+        return argv
+
+    def _arguments(self):
+        kind, _ = accel()
+        words = ["console=ttyS0", "loglevel=4", "panic=-1", "oops=panic", "lab.root=vda1", self.append]
+        if self.modules:
+            words.append("lab.extra_modules")
+        # QEMU's default of 1 GiB for translated code would sit beside the figures that the lab measures.
+        argv = ["qemu-system-x86_64", "-accel", "kvm" if kind == "kvm" else "tcg,thread=multi,tb-size=128",
+                "-name", self.name, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+                "-cpu", "host" if kind == "kvm" else "max", "-smp", "1", "-m", str(self.memory_mib),
+                "-object", f"memory-backend-memfd,id=ram,size={self.memory_mib}M,share=on",
+                "-machine", "pc,memory-backend=ram",
+                "-kernel", images.kernel(self.kernel) / "vmlinuz", "-initrd", self._make_initrd(),
+                "-append", " ".join(words).strip(),
+                "-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console",
+                "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
+                "-qmp", f"unix:{self.lab_qmp_path},server=on,wait=off"]
+        return argv + self._device_arguments()
+
+    def start(self):
+        """Start QEMU; the disk is kept from an earlier start. Call it from the thread that lives as long as the lab."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._make_disk()
+        self.process = process.start(self._arguments(), self.qemu_log)
+        self.started = time.monotonic()
+        return self
+
+    def _attempt_channel(self):
+        if self.process.poll() is not None:
+            raise GuestDied(f"QEMU ended with {self.process.returncode}:\n{process.tail(self.qemu_log)}"
+                            f"{process.tail(self.console)}")
+        if not self.lab_path.exists():
+            return None
+        self._channel = self._channel or Channel(self.lab_path)
+        try:
+            ident = self._channel.send("python", "print('ready')")
+            return self._channel.wait(ident, 2)[1] == "ready\n"
+        except (TimeoutError, ConnectionError, FileNotFoundError):
+            return None
+
+    def wait_ready(self, seconds=READY_SECONDS):
+        """Wait for the command server; the seconds from start() to there."""
+        process.wait_for(self._attempt_channel, seconds, f"guest {self.name} boots")
+        self.boot_seconds = time.monotonic() - self.started
+        return self.boot_seconds
+
+    def kill(self):
+        """What pulling the plug does; the directory and the disk stay."""
+        process.stop(self.process)
+        for attached in (self._channel, self._qmp):
+            if attached:
+                attached.close()
+        self._channel = self._qmp = None
+        for path in (self.qmp_path, self.lab_qmp_path, self.agent_path, self.lab_path):
+            path.unlink(missing_ok=True)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+    # ------------------------------------------------------------------ inside the guest
+
+    def begin(self, command, stdin=b""):
+        """Start a shell command line; finish() waits for it."""
+        return self._channel.send("shell", command, stdin=base64.b64encode(stdin).decode())
+
+    def begin_python(self, source, args=None):
+        return self._channel.send("python", source, args=args)
+
+    def finish(self, ident, seconds=60):
+        code, out, err = self._channel.wait(ident, seconds)
+        if code:
+            raise CommandFailed(code, out, err)
+        return out
+
+    def run(self, command, seconds=60, stdin=b""):
+        """What a shell command line prints; CommandFailed when its exit code is not 0."""
+        return self.finish(self.begin(command, stdin), seconds)
+
+    def python(self, source, args=None, seconds=60):
+        """What a Python program prints; it finds `args` as ARGS, and runs without a fresh interpreter."""
+        return self.finish(self.begin_python(source, args), seconds)
+
+    def push(self, content, path, mode="644"):
+        self.run(f"cat >'{path}' && chmod {mode} '{path}'", stdin=content)
+
+    def pull(self, path):
+        return base64.b64decode(self.run(f"base64 -w0 '{path}'"))
+
+    # ------------------------------------------------------------------ from outside
+
+    @property
+    def qmp(self):
+        if self._qmp is None:
+            self._qmp = Qmp(self.lab_qmp_path)
+        return self._qmp
+
+    def pause(self):
+        self.qmp("stop")
+
+    def cont(self):
+        self.qmp("cont")
+
+    def ram_resident_bytes(self):
+        """What the host holds of the guest's memory: blocks of QEMU's memfd."""
+        for fd in Path(f"/proc/{self.pid}/fd").iterdir():
+            if os.readlink(fd).startswith("/memfd:memory-backend-memfd"):
+                return os.stat(fd).st_blocks * 512
+        raise RuntimeError("QEMU has no memfd")
+
+    def storage_read_bytes(self):
+        """What the kernel read from storage for this QEMU, read-ahead included."""
+        text = Path(f"/proc/{self.pid}/io").read_text()
+        return int(re.search(r"^read_bytes: (\d+)", text, re.M)[1])
+
+    def virtual_disk_read_bytes(self):
+        """What the guest asked its first disk for."""
+        return self._block_statistics()["rd_bytes"]
+
+    def virtual_disk_written_bytes(self):
+        return self._block_statistics()["wr_bytes"]
+
+    def _block_statistics(self):
+        for device in self.qmp("query_blockstats"):
+            if device.get("qdev", "").startswith("/machine/peripheral/disk0/"):
+                return device["stats"]
+        raise RuntimeError("no disk0")
+
+    def check_kernel_log(self):
+        """Lines of the console that tell of trouble; [] is the good answer."""
+        with open(self.console, errors="replace") as log:
+            found = [line.strip() for line in log if TROUBLE.search(line)]
+        if self.alive:
+            try:
+                found += [line for line in self.run("dmesg").splitlines() if TROUBLE.search(line)]
+            except (TimeoutError, ConnectionError, QmpError, CommandFailed) as error:
+                found.append(f"dmesg could not be read: {error}")
+        return found

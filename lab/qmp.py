@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small QMP client: the lab's own, so that what pagepactd does by QMP is not measured by itself."""
+import json
+import socket
+import time
+
+
+class QmpError(Exception):
+    pass
+
+
+class Qmp:
+    def __init__(self, path, seconds=10):
+        self.events = []
+        self._buffer = b""
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(seconds)
+        self._socket.connect(str(path))
+        greeting = self._read(time.monotonic() + seconds)
+        if "QMP" not in greeting:
+            raise QmpError(f"not QMP: {greeting}")
+        self("qmp_capabilities")
+
+    def _read(self, end):
+        while b"\n" not in self._buffer:
+            self._socket.settimeout(max(0.01, end - time.monotonic()))
+            data = self._socket.recv(1 << 20)
+            if not data:
+                raise QmpError("QEMU closed the connection")
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return json.loads(line)
+
+    def __call__(self, command, seconds=20, **arguments):
+        """Run one command; what QEMU answers, or QmpError."""
+        end = time.monotonic() + seconds
+        message = {"execute": command.replace("_", "-") if command != "qmp_capabilities" else command}
+        if arguments:
+            message["arguments"] = {k.replace("_", "-"): v for k, v in arguments.items()}
+        self._socket.settimeout(seconds)
+        self._socket.sendall(json.dumps(message).encode() + b"\n")
+        while True:
+            answer = self._read(end)
+            if "event" in answer:
+                self.events.append(answer)
+            elif "error" in answer:
+                raise QmpError(f"{command}: {answer['error']['desc']}")
+            else:
+                return answer["return"]
+
+    def close(self):
+        self._socket.close()

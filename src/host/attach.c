@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/attach.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "host/operation.h"
+
+#define WAIT_USEC  (10 * (uint64_t)USEC_PER_SEC)
+#define LOOK_USEC  100000
+#define PORT_USEC  (5 * (uint64_t)USEC_PER_SEC)
+
+/* An attach or a detach that waits for QEMU. */
+struct attach {
+	struct manager *m;
+	struct call *call;
+	char name[CONFIG_NAME_MAX + 1];
+	char path[URL_PATH_SIZE];
+	bool detach;
+	uint64_t deadline_usec;
+	sd_event_source *timer;
+	struct port_change *change;
+};
+
+static struct vm *vm_of(const struct attach *a)
+{
+	return manager_vm(a->m, a->name);
+}
+
+static void attach_free(struct attach *a)
+{
+	sd_event_source_disable_unref(a->timer);
+	port_change_free(a->change);
+	free(a);
+}
+
+static void attach_fail(struct attach *a, const char *text)
+{
+	struct vm *vm = vm_of(a);
+
+	call_error(a->call, "failed", "%s: %s", a->name, text);
+	if (vm && !a->detach)
+		(void)manager_remove(a->m, vm);
+	attach_free(a);
+}
+
+static void attach_reply(struct attach *a, bool added, json_t *advice)
+{
+	struct vm *vm = vm_of(a);
+	char url[URL_PATH_SIZE + 16] = "";
+
+	if (vm)
+		(void)url_format(&vm->config.agent, url, sizeof(url));
+	call_reply(a->call, json_pack("{ss ss? sb so}", "name", a->name, "agent",
+				      url[0] ? url : NULL, "added_port", added, "advice",
+				      advice ? advice : json_array()));
+	attach_free(a);
+}
+
+static void on_attached(int result, const char *error, void *userdata)
+{
+	struct attach *a = userdata;
+	struct vm *vm = vm_of(a);
+
+	if (result < 0 || !vm) {
+		attach_fail(a, *error ? error : strerror(abs(result)));
+		return;
+	}
+	vm->config.agent.scheme = URL_SERIAL;
+	memcpy(vm->config.agent.path, a->path, sizeof(a->path));
+	vm->agent = VM_AGENT_ABSENT;
+	vm->port_added = true;
+	attach_reply(a, true, NULL);
+}
+
+static json_t *advice_json(const char *path)
+{
+	_cleanup_free_ char **lines = NULL;
+	json_t *advice = json_array();
+
+	if (port_advice(path, &lines) >= 0)
+		for (char **line = lines; *line; line++)
+			json_array_append_new(advice, json_string(*line));
+	return advice;
+}
+
+/* QEMU is known: is there a port, can there be one? */
+static void port_consider(struct attach *a, struct vm *vm)
+{
+	const struct inventory_serial *serial = &vm->inventory->serial;
+	int r;
+
+	if (vm->config.agent.scheme != URL_NONE || serial->port) {
+		attach_reply(a, false, NULL);
+		return;
+	}
+	snprintf(a->path, sizeof(a->path), "%s/agent-%s.sock", a->m->runtime_dir, a->name);
+	if (!serial->controller) {
+		attach_reply(a, false, advice_json(a->path));
+		return;
+	}
+	r = port_attach(vm->qmp, serial->bus, a->path, now_usec() + PORT_USEC, on_attached, a,
+			&a->change);
+	if (r < 0)
+		attach_fail(a, strerror(-r));
+}
+
+static int on_look(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	struct attach *a = userdata;
+	struct vm *vm = vm_of(a);
+
+	(void)usec;
+	if (!vm)
+		attach_fail(a, "it was detached meanwhile");
+	else if (vm->inventory)
+		port_consider(a, vm);
+	else if (vm->qmp_failed || now_usec() > a->deadline_usec)
+		attach_fail(a, vm->reason[0] ? vm->reason : "QEMU did not answer in time");
+	else if (sd_event_source_set_time_relative(s, LOOK_USEC) < 0 ||
+		 sd_event_source_set_enabled(s, SD_EVENT_ONESHOT) < 0)
+		attach_fail(a, "no timer");
+	return 0;
+}
+
+static int config_parameter(json_t *p, struct config_vm *ret, const char **ret_why)
+{
+	const char *name = json_string_value(json_object_get(p, "name"));
+	const char *qmp = json_string_value(json_object_get(p, "qmp"));
+	const char *agent = json_string_value(json_object_get(p, "agent"));
+	const char *domain = json_string_value(json_object_get(p, "domain"));
+
+	*ret = (struct config_vm){ .act = json_is_true(json_object_get(p, "act")) };
+	*ret_why = "a name is [A-Za-z0-9] and then at most 62 of [A-Za-z0-9._-]";
+	if (!name || config_check_name(name) < 0 || (domain && config_check_name(domain) < 0))
+		return -EINVAL;
+	if (!qmp || url_check_path(qmp, ret_why) < 0)
+		return -EINVAL;
+	if (agent && url_parse(agent, &ret->agent, ret_why) < 0)
+		return -EINVAL;
+	snprintf(ret->name, sizeof(ret->name), "%s", name);
+	snprintf(ret->domain, sizeof(ret->domain), "%s", domain ? domain : name);
+	snprintf(ret->qmp, sizeof(ret->qmp), "%s", qmp);
+	return 0;
+}
+
+static struct attach *attach_new(struct manager *m, struct call *call, const char *name)
+{
+	struct attach *a = calloc(1, sizeof(*a));
+
+	if (a) {
+		*a = (struct attach){ .m = m, .call = call,
+				      .deadline_usec = now_usec() + WAIT_USEC };
+		snprintf(a->name, sizeof(a->name), "%s", name);
+	}
+	return a;
+}
+
+void attach_handle(struct manager *m, struct call *call, json_t *parameters)
+{
+	struct config_vm config;
+	const char *why = NULL;
+	struct attach *a;
+	struct vm *vm;
+	int r = config_parameter(parameters, &config, &why);
+
+	if (r < 0) {
+		call_error(call, "invalid", "%s", why ? why : "a name and a QMP socket are needed");
+		return;
+	}
+	r = manager_add(m, &config, true, &vm);
+	if (r < 0) {
+		call_error(call, r == -EBUSY ? "busy" : "failed", "cannot attach %s: %s",
+			   config.name,
+			   r == -EEXIST ? "a guest of that name is attached already" :
+			   r == -EBUSY	? "a dup or reclaim is under way" :
+					  strerror(-r));
+		return;
+	}
+	a = attach_new(m, call, config.name);
+	if (!a || sd_event_add_time_relative(m->event, &a->timer, CLOCK_MONOTONIC, LOOK_USEC, 0,
+					     on_look, a) < 0) {
+		call_error(call, "failed", "out of memory");
+		(void)manager_remove(m, vm);
+		free(a);
+	}
+}
+
+static void on_detached(int result, const char *error, void *userdata)
+{
+	struct attach *a = userdata;
+	struct vm *vm = vm_of(a);
+
+	if (result < 0) {
+		attach_fail(a, *error ? error : strerror(abs(result)));
+		return;
+	}
+	a->change = port_change_free(a->change);
+	if (vm && manager_remove(a->m, vm) < 0) {
+		attach_fail(a, "a dup or reclaim is under way");
+		return;
+	}
+	call_reply(a->call, NULL);
+	attach_free(a);
+}
+
+void detach_handle(struct manager *m, struct call *call, json_t *parameters)
+{
+	const char *name = json_string_value(json_object_get(parameters, "vm"));
+	struct vm *vm = name ? manager_vm(m, name) : NULL;
+	struct attach *a;
+
+	if (!vm) {
+		call_error(call, "not_found", "no such guest is attached; see pagepact status");
+		return;
+	}
+	if (m->operation) {
+		call_error(call, "busy", "a dup or reclaim is under way");
+		return;
+	}
+	if (!vm->port_added || !vm->qmp || !qmp_is_ready(vm->qmp)) {
+		(void)manager_remove(m, vm);
+		call_reply(call, NULL);
+		return;
+	}
+	a = attach_new(m, call, name);
+	if (a)
+		a->detach = true;
+	if (!a || port_detach(vm->qmp, now_usec() + PORT_USEC, on_detached, a, &a->change) < 0) {
+		call_error(call, "failed", "QEMU cannot be asked to remove the port");
+		free(a);
+	}
+}

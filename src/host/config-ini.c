@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/config-ini.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+#define SECTION_SIZE 64
+
+static char *trim(char *text)
+{
+	size_t n;
+
+	while (isspace((unsigned char)*text))
+		text++;
+	n = strlen(text);
+	while (n > 0 && isspace((unsigned char)text[n - 1]))
+		n--;
+	text[n] = '\0';
+	return text;
+}
+
+static void cut_comment(char *value)
+{
+	for (char *p = value; *p; p++)
+		if (*p == '#' && (p == value || isspace((unsigned char)p[-1]))) {
+			*p = '\0';
+			return;
+		}
+}
+
+/* Return: NULL, or why it is no section. */
+static const char *read_section(char *line, char section[SECTION_SIZE])
+{
+	char *end = strchr(line, ']');
+
+	if (!end)
+		return "a section must end with ]";
+	*end = '\0';
+	cut_comment(end + 1);
+	if (*trim(end + 1))
+		return "nothing may follow a section's ]";
+	line = trim(line + 1);
+	if (strlen(line) >= SECTION_SIZE)
+		return "the name of the section is too long";
+	memmove(section, line, strlen(line) + 1);
+	return NULL;
+}
+
+struct reader {
+	char section[SECTION_SIZE];
+	config_ini_fn *fn;
+	void *userdata;
+	unsigned int line;
+	const char *reason;
+};
+
+static int read_line(struct reader *reader, char *line)
+{
+	char *equals, *key;
+
+	line = trim(line);
+	if (*line == '\0' || *line == '#' || *line == ';')
+		return 0;
+	if (*line == '[') {
+		reader->reason = read_section(line, reader->section);
+		return reader->reason ? -EBADMSG : 0;
+	}
+	equals = strchr(line, '=');
+	if (!equals) {
+		reader->reason = "a line must be [SECTION], KEY = VALUE or # a comment";
+		return -EBADMSG;
+	}
+	*equals = '\0';
+	key = trim(line);
+	if (*key == '\0') {
+		reader->reason = "there is no key before the =";
+		return -EBADMSG;
+	}
+	cut_comment(equals + 1);
+	return reader->fn(reader->section, key, trim(equals + 1), reader->line, reader->userdata);
+}
+
+int config_ini_parse(const char *text, size_t size, config_ini_fn *fn, void *userdata,
+		     unsigned int *ret_line, const char **ret_reason)
+{
+	struct reader reader = { .fn = fn, .userdata = userdata, .line = 1 };
+	_cleanup_free_ char *copy = NULL;
+	char *line, *rest;
+	int r = 0;
+
+	if (memchr(text, '\0', size)) {
+		reader.reason = "it has a NUL byte in it and is no text";
+		r = -EBADMSG;
+		goto out;
+	}
+	copy = strndup(text, size);
+	if (!copy)
+		return -ENOMEM;
+	rest = copy;
+	for (; r == 0 && (line = strsep(&rest, "\n")); reader.line++)
+		r = read_line(&reader, line);
+	reader.line -= r < 0;
+out:
+	*ret_line = reader.line;
+	*ret_reason = reader.reason;
+	return r;
+}

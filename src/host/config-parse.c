@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/config-parse.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "host/config-ini.h"
+
+#define TEXT_SIZE 512
+
+/* One file being read. */
+struct reader {
+	const char *file;
+	struct config_messages *messages;
+	struct config_vm *vm;
+	struct config *config;
+	uint64_t seen; /* bits of keys, by their place in the table */
+};
+
+struct key {
+	const char *name;
+	int (*set)(struct reader *reader, const char *value, unsigned int line);
+	bool list; /* may be given more than once: the values add up */
+};
+
+/* Names and values in messages may hold anything that an editor can type. */
+static void make_printable(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			*text = '?';
+}
+
+__attribute__((format(printf, 5, 0))) static void add_message(struct config_messages *messages,
+							      bool error, const char *file,
+							      unsigned int line, const char *format,
+							      va_list ap)
+{
+	struct config_message *items;
+	char text[TEXT_SIZE], number[16] = "";
+	char *message = NULL;
+
+	if (messages->n_items == CONFIG_MESSAGES_MAX)
+		return;
+	vsnprintf(text, sizeof(text), format, ap);
+	if (messages->n_items == CONFIG_MESSAGES_MAX - 1)
+		snprintf(text, sizeof(text), "too many messages: the others are not shown");
+	if (line > 0)
+		snprintf(number, sizeof(number), ":%u", line);
+	items = reallocarray(messages->items, messages->n_items + 1, sizeof(*items));
+	if (!items)
+		return;
+	messages->items = items;
+	if (asprintf(&message, "%s%s: %s", file, number, text) < 0)
+		return;
+	make_printable(message);
+	items[messages->n_items++] = (struct config_message){ error, message };
+}
+
+int config_error(struct config_messages *messages, const char *file, unsigned int line,
+		 const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	add_message(messages, true, file, line, format, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+int config_warning(struct config_messages *messages, const char *file, unsigned int line,
+		   const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	add_message(messages, false, file, line, format, ap);
+	va_end(ap);
+	return 0;
+}
+
+int config_check_name(const char *name)
+{
+	size_t n = strlen(name);
+
+	if (n == 0 || n > CONFIG_NAME_MAX)
+		return -EINVAL;
+	for (size_t i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)name[i];
+		bool word =
+			(c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+
+		if (!word && (i == 0 || !strchr("._-", c)))
+			return -EINVAL;
+	}
+	return 0;
+}
+
+static int set_name(struct reader *reader, char name[CONFIG_NAME_MAX + 1], const char *value,
+		    unsigned int line)
+{
+	if (config_check_name(value) < 0)
+		return config_error(reader->messages, reader->file, line,
+				    "\"%.80s\" is no name: use up to 63 of A-Z a-z 0-9 . _ - and "
+				    "begin with a letter or digit",
+				    value);
+	strcpy(name, value);
+	return 0;
+}
+
+static int set_vm_name(struct reader *reader, const char *value, unsigned int line)
+{
+	return set_name(reader, reader->vm->name, value, line);
+}
+
+static int set_vm_domain(struct reader *reader, const char *value, unsigned int line)
+{
+	return set_name(reader, reader->vm->domain, value, line);
+}
+
+static int set_vm_qmp(struct reader *reader, const char *value, unsigned int line)
+{
+	const char *reason;
+
+	/* What QEMU's own -qmp takes is a likely thing to paste. */
+	if (strncmp(value, "unix:", 5) == 0)
+		return config_error(reader->messages, reader->file, line,
+				    "qmp wants the path alone, without \"unix:\"");
+	if (url_check_path(value, &reason) < 0)
+		return config_error(reader->messages, reader->file, line, "qmp: %s", reason);
+	strcpy(reader->vm->qmp, value);
+	return 0;
+}
+
+static int set_vm_agent(struct reader *reader, const char *value, unsigned int line)
+{
+	const char *reason;
+
+	if (url_parse(value, &reader->vm->agent, &reason) < 0)
+		return config_error(reader->messages, reader->file, line, "agent: %s", reason);
+	return 0;
+}
+
+static int set_vm_act(struct reader *reader, const char *value, unsigned int line)
+{
+	static const char *const words[] = { "no", "yes", "false", "true", "off", "on", "0", "1" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (strcmp(value, words[i]) == 0) {
+			reader->vm->act = i % 2;
+			return 0;
+		}
+	return config_error(reader->messages, reader->file, line,
+			    "act must be yes or no, not \"%.80s\"", value);
+}
+
+static int add_image(struct reader *reader, const char *path, unsigned int line)
+{
+	struct config *config = reader->config;
+	char **images;
+
+	if (path[0] != '/' || strlen(path) >= PATH_MAX)
+		return config_error(reader->messages, reader->file, line,
+				    "public_images: \"%.200s\" must begin with /", path);
+	if (config->n_public_images == CONFIG_IMAGES_MAX)
+		return config_error(reader->messages, reader->file, line,
+				    "public_images: more than %d of them", CONFIG_IMAGES_MAX);
+	images = reallocarray(config->public_images, config->n_public_images + 1, sizeof(*images));
+	if (!images)
+		return -ENOMEM;
+	config->public_images = images;
+	images[config->n_public_images] = strdup(path);
+	if (!images[config->n_public_images])
+		return -ENOMEM;
+	config->n_public_images++;
+	return 0;
+}
+
+static int set_public_images(struct reader *reader, const char *value, unsigned int line)
+{
+	_cleanup_free_ char *copy = strdup(value);
+	char *rest = copy, *path;
+	int r = 0;
+
+	if (!copy)
+		return -ENOMEM;
+	while (r == 0 && (path = strsep(&rest, " \t")))
+		if (*path)
+			r = add_image(reader, path, line);
+	return r;
+}
+
+static const struct key vm_keys[] = {
+	{ "name", set_vm_name, false },	    { "qmp", set_vm_qmp, false },
+	{ "agent", set_vm_agent, false },   { "act", set_vm_act, false },
+	{ "domain", set_vm_domain, false },
+};
+
+static const struct key main_keys[] = {
+	{ "public_images", set_public_images, true },
+};
+
+static int set_key(struct reader *reader, const char *wanted, const struct key *keys, size_t n,
+		   const char *section, const char *name, const char *value, unsigned int line)
+{
+	if (strcmp(section, wanted) != 0)
+		return config_warning(
+			reader->messages, reader->file, line,
+			"\"%.80s\" is in section [%.80s], ignored: only [%s] is known "
+			"here",
+			name, section, wanted);
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(name, keys[i].name) != 0)
+			continue;
+		if (!keys[i].list && (reader->seen & (1ULL << i)))
+			(void)config_warning(reader->messages, reader->file, line,
+					     "%s is given twice: this one counts", name);
+		reader->seen |= 1ULL << i;
+		return keys[i].set(reader, value, line);
+	}
+	return config_warning(reader->messages, reader->file, line,
+			      "unknown key \"%.80s\", ignored", name);
+}
+
+static int vm_key(const char *section, const char *key, const char *value, unsigned int line,
+		  void *userdata)
+{
+	return set_key(userdata, "vm", vm_keys, ARRAY_SIZE(vm_keys), section, key, value, line);
+}
+
+static int main_key(const char *section, const char *key, const char *value, unsigned int line,
+		    void *userdata)
+{
+	return set_key(userdata, "pagepact", main_keys, ARRAY_SIZE(main_keys), section, key, value,
+		       line);
+}
+
+static int parse(struct reader *reader, const char *text, size_t size, config_ini_fn *fn)
+{
+	const char *reason;
+	unsigned int line;
+	int r;
+
+	r = config_ini_parse(text, size, fn, reader, &line, &reason);
+	if (r == -EBADMSG)
+		return config_error(reader->messages, reader->file, line, "%s", reason);
+	return r;
+}
+
+/* "/etc/pagepact/vms.d/alpha.conf" names the guest "alpha". */
+static int default_name(struct reader *reader)
+{
+	const char *base = strrchr(reader->file, '/'), *dot;
+	char name[CONFIG_NAME_MAX + 1];
+	size_t n;
+
+	base = base ? base + 1 : reader->file;
+	dot = strrchr(base, '.');
+	n = dot ? (size_t)(dot - base) : strlen(base);
+	if (n > CONFIG_NAME_MAX)
+		n = 0;
+	memcpy(name, base, n);
+	name[n] = '\0';
+	if (config_check_name(name) < 0)
+		return config_error(reader->messages, reader->file, 0,
+				    "the file's name is no name for a guest: add name = NAME");
+	strcpy(reader->vm->name, name);
+	return 0;
+}
+
+int config_parse_vm(const char *file, const char *text, size_t size, struct config_vm *ret,
+		    struct config_messages *messages)
+{
+	struct config_vm vm = { 0 };
+	struct reader reader = { .file = file, .messages = messages, .vm = &vm };
+	int r;
+
+	r = parse(&reader, text, size, vm_key);
+	if (r < 0)
+		return r;
+	if (vm.qmp[0] == '\0')
+		return config_error(messages, file, 0,
+				    "no QMP socket: add qmp = /PATH/OF/SOCKET in section [vm]");
+	if (vm.name[0] == '\0') {
+		r = default_name(&reader);
+		if (r < 0)
+			return r;
+	}
+	if (vm.domain[0] == '\0')
+		strcpy(vm.domain, vm.name);
+	*ret = vm;
+	return 0;
+}
+
+int config_parse_main(const char *file, const char *text, size_t size, struct config *ret,
+		      struct config_messages *messages)
+{
+	_cleanup_(config_done) struct config config = { 0 };
+	struct reader reader = { .file = file, .messages = messages, .config = &config };
+	int r;
+
+	r = parse(&reader, text, size, main_key);
+	if (r < 0)
+		return r;
+	ret->public_images = TAKE_PTR(config.public_images);
+	ret->n_public_images = config.n_public_images;
+	config.n_public_images = 0;
+	return 0;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/ledger.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MIB(pages) ((double)(pages) * BLOCK_BYTES / (1 << 20))
+
+struct ledger_entry *ledger_add(struct ledger *l, const char *image)
+{
+	struct ledger_entry *e = &l->entries[l->count % LEDGER_MAX];
+
+	free(e->image);
+	*e = (struct ledger_entry){ .id = ++l->count, .image = strdup(image) };
+	return e;
+}
+
+const struct ledger_entry *ledger_find(const struct ledger *l, uint64_t id)
+{
+	const struct ledger_entry *e;
+
+	if (!id)
+		return NULL;
+	e = &l->entries[(id - 1) % LEDGER_MAX];
+	return e->id == id ? e : NULL;
+}
+
+void ledger_done(struct ledger *l)
+{
+	for (size_t i = 0; i < LEDGER_MAX; i++)
+		free(l->entries[i].image);
+}
+
+static json_int_t bytes(uint64_t pages)
+{
+	return (json_int_t)(pages * BLOCK_BYTES);
+}
+
+json_t *ledger_order_json(const struct ledger_entry *e)
+{
+	json_t *kept = json_pack("{sI sI sI sI sI sI}", "mapped", bytes(e->kept_mapped), "dirty",
+				 bytes(e->kept_dirty), "hot", bytes(e->kept_hot), "gone",
+				 bytes(e->kept_gone), "partial", bytes(e->kept_partial), "failed",
+				 bytes(e->kept_failed));
+
+	return json_pack("{sI si ss? ss si ss sb sI sI so ss ss? sI}", "id", (json_int_t)e->id,
+			 "round", (int)e->round, "vm", e->vm[0] ? e->vm : NULL, "image",
+			 e->image ? e->image : "", "step", (int)e->step, "action",
+			 plan_action_name(e->action), "dry_run", e->dry_run, "asked_bytes",
+			 bytes(e->asked), "done_bytes", bytes(e->done), "kept", kept, "reason",
+			 e->reason, "error", e->error[0] ? e->error : NULL, "usec",
+			 (json_int_t)e->usec);
+}
+
+static void line_add(json_t *lines, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+static void line_add(json_t *lines, const char *format, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	json_array_append_new(lines, json_string(text));
+}
+
+static json_t *explain_lines(const struct ledger_entry *e)
+{
+	const struct plan_inputs *in = &e->inputs;
+	json_t *lines = json_array();
+
+	line_add(lines, "Order %" PRIu64 " (%s, step %d of the order of reclaim): %s", e->id,
+		 plan_action_name(e->action), (int)e->step, e->reason);
+	line_add(lines, "The host cached %.1f MiB of %s; %.1f MiB were eligible.",
+		 MIB(in->resident), e->image ? e->image : "", MIB(in->eligible));
+	line_add(lines, "%s cached %.1f MiB of it, of which %.1f MiB could be given up.",
+		 e->vm[0] ? e->vm : "Guests", MIB(in->held), MIB(in->evictable));
+	for (int n = 0; n < PLAN_HOLDERS; n++)
+		if (in->holders[n])
+			line_add(lines, "Held by the host and %s%d guest%s: %.1f MiB.",
+				 n == PLAN_HOLDERS - 1 ? "at least " : "", n, n == 1 ? "" : "s",
+				 MIB(in->holders[n]));
+	if (e->dry_run)
+		line_add(lines, "A dry run: nothing was done.");
+	else
+		line_add(lines, "Of %.1f MiB asked for, %.1f MiB left the cache in %.1f ms.",
+			 MIB(e->asked), MIB(e->done), (double)e->usec / 1000);
+	if (e->error[0])
+		line_add(lines, "It did not end well: %s", e->error);
+	return lines;
+}
+
+json_t *ledger_explain_json(const struct ledger_entry *e)
+{
+	const struct plan_inputs *in = &e->inputs;
+	json_t *holders = json_array();
+
+	for (int n = 0; n < PLAN_HOLDERS; n++)
+		json_array_append_new(holders, json_integer(bytes(in->holders[n])));
+	return json_pack("{so s{sI sI sI sI sb sI sI so} so}", "order", ledger_order_json(e),
+			 "inputs", "resident_bytes", bytes(in->resident), "held_bytes",
+			 bytes(in->held), "evictable_bytes", bytes(in->evictable), "cold_bytes",
+			 bytes(in->cold), "age_known", in->age_known, "eligible_bytes",
+			 bytes(in->eligible), "owed_bytes", bytes(in->owed), "holders_bytes",
+			 holders, "text", explain_lines(e));
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pagepactd: one thread, one event loop, see manager.h. */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "host/manager.h"
+#include "version.h"
+
+#define EXIT_USAGE 2
+
+static const char help[] =
+	"Usage: pagepactd [--config DIR] [--runtime-dir DIR] [--dry-run] [--verbose]\n"
+	"\n"
+	"Keeps one copy of every cached page across this host and its virtual machines.\n"
+	"Only observes, until a guest is opted in.\n"
+	"\n"
+	"      --config DIR       pagepact.conf and vms.d/*.conf (default /etc/pagepact)\n"
+	"      --runtime-dir DIR  control.sock (default /run/pagepact)\n"
+	"      --dry-run          decide and report, and do nothing, whatever is asked\n"
+	"      --verbose          say more\n"
+	"      --help, --version\n";
+
+/* Return: 1 to go on, 0 when done, or -errno. */
+static int options_parse(int argc, char **argv, struct manager_options *ret, bool *ret_verbose)
+{
+	static const struct option longs[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "runtime-dir", required_argument, NULL, 'r' },
+		{ "dry-run", no_argument, NULL, 'n' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{ 0 },
+	};
+
+	for (int c; (c = getopt_long(argc, argv, "hv", longs, NULL)) != -1;)
+		switch (c) {
+		case 'c':
+			ret->config_dir = optarg;
+			break;
+		case 'r':
+			ret->runtime_dir = optarg;
+			break;
+		case 'n':
+			ret->dry_run = true;
+			break;
+		case 'v':
+			*ret_verbose = true;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return 0;
+		case 'V':
+			puts("pagepactd " PAGEPACT_VERSION);
+			return 0;
+		default:
+			return -EINVAL;
+		}
+	if (optind < argc)
+		return log_error_errno(EINVAL, "'%s' is not an option; see --help", argv[optind]);
+	return 1;
+}
+
+static int loop_new(sd_event **ret)
+{
+	sigset_t set;
+	int r;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	r = sd_event_default(ret);
+	if (r >= 0)
+		r = sd_event_add_signal(*ret, NULL, SIGTERM, NULL, NULL);
+	if (r >= 0)
+		r = sd_event_add_signal(*ret, NULL, SIGINT, NULL, NULL);
+	if (r >= 0)
+		r = sd_event_set_watchdog(*ret, true);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	struct manager_options options = { "/etc/pagepact", "/run/pagepact", false };
+	struct manager *manager = NULL;
+	sd_event *event = NULL;
+	bool verbose = false;
+	int r;
+
+	log_open("pagepactd", LOG_INFO);
+	r = options_parse(argc, argv, &options, &verbose);
+	if (r <= 0)
+		return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;
+	log_open("pagepactd", verbose ? LOG_DEBUG : LOG_INFO);
+	r = loop_new(&event);
+	if (r < 0)
+		log_error_errno(r, "Cannot set up the event loop: %m");
+	if (r >= 0)
+		r = manager_new(event, &options, &manager);
+	if (r >= 0) {
+		(void)sd_notify(false, "READY=1");
+		r = sd_event_loop(event);
+		(void)sd_notify(false, "STOPPING=1");
+	}
+	manager_free(manager);
+	sd_event_unref(event);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

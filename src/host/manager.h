@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The daemon: all that it holds, in one place. */
+#ifndef PAGEPACT_HOST_MANAGER_H
+#define PAGEPACT_HOST_MANAGER_H
+
+#include "host/config.h"
+#include "host/control.h"
+#include "host/ledger.h"
+#include "host/survey.h"
+#include "policy/policy.h"
+
+#define MANAGER_VMS_MAX CONFIG_VMS_MAX
+
+struct operation;
+
+struct manager {
+	sd_event *event;
+	struct config config;
+	const char *runtime_dir;
+	bool dry_run;
+	uint64_t started_usec;
+	int lock_fd;
+	struct control *control;
+	struct vm **vms;
+	size_t n_vms;
+	struct ledger ledger;
+	struct policy_config policy;
+	struct policy_state state;
+	struct operation *operation; /* dup or reclaim: one at a time */
+	struct survey *last;	     /* the picture that status shows */
+};
+
+/**
+ * struct manager_options - what the command line says
+ */
+struct manager_options {
+	const char *config_dir;
+	const char *runtime_dir;
+	bool dry_run;
+};
+
+/**
+ * manager_new() - read the configuration, start looking after the guests, listen
+ *
+ * Logs what goes wrong. Return: 0 or -errno.
+ */
+int manager_new(sd_event *event, const struct manager_options *options, struct manager **ret);
+
+/** manager_free() - let go of every guest as it is. Return: NULL. */
+struct manager *manager_free(struct manager *m);
+
+/** manager_vm() - a guest by name, or NULL */
+struct vm *manager_vm(const struct manager *m, const char *name);
+
+/** manager_add() - attach a guest. Return: 0, -EEXIST, or -errno. */
+int manager_add(struct manager *m, const struct config_vm *config, bool by_hand,
+		struct vm **ret);
+
+/** manager_remove() - detach a guest. Return: 0, or -EBUSY while an operation is under way. */
+int manager_remove(struct manager *m, struct vm *vm);
+
+/** manager_survey() - start a survey of all guests; see survey.h */
+int manager_survey(struct manager *m, survey_progress_fn *progress, survey_done_fn *done,
+		   void *userdata, struct survey **ret);
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a person asked for and waits for: `dup`, a survey and its numbers; `reclaim`, rounds of
+ * survey, decision and orders until nothing is left that costs nobody anything. One at a time.
+ */
+#ifndef PAGEPACT_HOST_OPERATION_H
+#define PAGEPACT_HOST_OPERATION_H
+
+#include "host/manager.h"
+
+/**
+ * struct operation_request - what is wanted
+ * @vm: of one guest only, or NULL
+ * @files: `dup`: at most so many files, 0 for none
+ * @bytes: `reclaim`: no more than this, 0 for no limit
+ */
+struct operation_request {
+	bool reclaim;
+	struct vm *vm;
+	unsigned files;
+	uint64_t bytes;
+	bool dry_run;
+};
+
+/**
+ * operation_start() - begin, and answer @call when it has ended
+ *
+ * Return: 0; or -errno, and @call is still the caller's to answer.
+ */
+int operation_start(struct manager *m, struct call *call, const struct operation_request *request);
+
+/** operation_free() - give up; its call is answered. Return: NULL. */
+struct operation *operation_free(struct operation *o);
+
+#endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The agent's part of a vm: connecting, greeting, scanning, asking, noticing silence. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "host/vm.h"
+
+#define RETRY_USEC  2000000ULL
+#define PING_USEC   10000000ULL
+#define SILENT_USEC 30000000ULL
+
+const char *vm_agent_name(enum vm_agent state)
+{
+	static const char *const names[] = {
+		[VM_AGENT_NONE] = "none", [VM_AGENT_ABSENT] = "absent",
+		[VM_AGENT_SILENT] = "silent", [VM_AGENT_OLD] = "old",
+		[VM_AGENT_BAD] = "bad", [VM_AGENT_LIVE] = "live",
+	};
+
+	return names[state];
+}
+
+static void agent_state(struct vm *vm, enum vm_agent state, const char *reason)
+{
+	if (vm->agent != state || strcmp(vm->agent_reason, reason) != 0)
+		log_info("%s: agent %s%s%s", vm->config.name, vm_agent_name(state),
+			 *reason ? ": " : "", reason);
+	vm->agent = state;
+	snprintf(vm->agent_reason, sizeof(vm->agent_reason), "%s", reason);
+}
+
+static void scan_finish(struct vm *vm, int result, const char *error)
+{
+	vm_done_fn *done = vm->scan_done;
+
+	if (result < 0)
+		vm->scan_next = scan_free(vm->scan_next);
+	vm->scan_done = NULL;
+	if (done)
+		done(vm, result, error, vm->scan_userdata);
+}
+
+static void ask_finish(struct vm *vm, int result, const struct wire_result *answer,
+		       const struct wire_path *path)
+{
+	vm_result_fn *result_done = vm->result_done;
+	vm_path_fn *path_done = vm->path_done;
+
+	vm->result_done = NULL;
+	vm->path_done = NULL;
+	vm->ask_id = 0;
+	if (result_done)
+		result_done(vm, result, answer, vm->ask_userdata);
+	if (path_done)
+		path_done(vm, result, path ? path->path : "", path ? path->length : 0,
+			  vm->ask_userdata);
+}
+
+void vm_agent_forget(struct vm *vm)
+{
+	vm->scan = scan_free(vm->scan);
+}
+
+static void on_hello(struct vm *vm, const struct wire_hello *hello)
+{
+	if (memcmp(vm->hello.boot_id, hello->boot_id, sizeof(hello->boot_id)) != 0)
+		vm_agent_forget(vm);
+	vm->hello = *hello;
+	if (hello->version != WIRE_VERSION) {
+		char text[VM_TEXT_MAX];
+
+		snprintf(text, sizeof(text), "speaks protocol %u, this daemon %u: update the %s",
+			 hello->version, WIRE_VERSION,
+			 hello->version < WIRE_VERSION ? "agent" : "daemon");
+		agent_state(vm, VM_AGENT_OLD, text);
+		return;
+	}
+	agent_state(vm, VM_AGENT_LIVE, hello->missing);
+}
+
+static void on_scan_message(struct vm *vm, uint16_t type, const union wire_message *m)
+{
+	int r = scan_add(vm->scan_next, type, m);
+
+	if (r < 0) {
+		agent_state(vm, VM_AGENT_BAD, "its scan contradicts itself");
+		scan_finish(vm, r, vm->agent_reason);
+	} else if (r > 0) {
+		scan_free(vm->scan);
+		vm->scan = vm->scan_next;
+		vm->scan_next = NULL;
+		scan_finish(vm, 0, "");
+	}
+}
+
+static void on_error(struct vm *vm, uint64_t id, const struct wire_error *error)
+{
+	if (vm->scan_next && id == vm->scan_next->id)
+		scan_finish(vm, -EREMOTEIO, error->text);
+	else if (vm->ask_id && id == vm->ask_id)
+		ask_finish(vm, -EREMOTEIO, NULL, NULL);
+}
+
+static void on_message(uint16_t type, uint64_t id, const union wire_message *m, uint32_t length,
+		       void *userdata)
+{
+	struct vm *vm = userdata;
+
+	(void)length;
+	vm->link_heard_usec = now_usec();
+	if (vm->agent == VM_AGENT_SILENT && type != WIRE_HELLO)
+		agent_state(vm, VM_AGENT_LIVE, vm->hello.missing);
+	switch (type) {
+	case WIRE_HELLO:
+		on_hello(vm, m->hello);
+		break;
+	case WIRE_DISK:
+	case WIRE_FILE:
+	case WIRE_EXTENTS:
+	case WIRE_PAGES:
+	case WIRE_SCAN_END:
+		/* Late words of a scan that was given up are nobody's. */
+		if (vm->scan_next && id == vm->scan_next->id)
+			on_scan_message(vm, type, m);
+		break;
+	case WIRE_RESULT:
+		if (vm->result_done && id == vm->ask_id)
+			ask_finish(vm, 0, m->result, NULL);
+		break;
+	case WIRE_PATH:
+		if (vm->path_done && id == vm->ask_id)
+			ask_finish(vm, -m->path->status, NULL, m->path);
+		break;
+	case WIRE_ERROR:
+		on_error(vm, id, m->error);
+		break;
+	default:
+		break;
+	}
+}
+
+static void on_silent(void *userdata)
+{
+	agent_state(userdata, VM_AGENT_SILENT,
+		    "nothing answers on its port: is pagepact-agent running in the guest?");
+}
+
+static void on_closed(int reason, const char *message, void *userdata)
+{
+	struct vm *vm = userdata;
+
+	agent_state(vm, reason == -EBADMSG ? VM_AGENT_BAD : VM_AGENT_ABSENT, message);
+	vm->link_closed = true;
+}
+
+static const struct link_ops ops = { on_message, on_silent, on_closed };
+
+static void link_drop(struct vm *vm, int result)
+{
+	vm->link = link_free(vm->link);
+	vm->link_closed = false;
+	scan_finish(vm, result, vm->agent_reason);
+	ask_finish(vm, result, NULL, NULL);
+}
+
+static void link_connect(struct vm *vm, uint64_t now)
+{
+	int r;
+
+	/* A port that `attach` added, or that the guest came with, is found by QMP. */
+	if (vm->config.agent.scheme == URL_NONE && vm->inventory &&
+	    vm->inventory->serial.chardev_path[0]) {
+		vm->config.agent.scheme = URL_SERIAL;
+		snprintf(vm->config.agent.path, sizeof(vm->config.agent.path), "%s",
+			 vm->inventory->serial.chardev_path);
+	}
+	if (vm->config.agent.scheme == URL_NONE || now < vm->link_retry_usec)
+		return;
+	vm->link_retry_usec = now + RETRY_USEC;
+	r = link_new(vm->event, &vm->config.agent, &ops, vm, &vm->link);
+	if (r < 0)
+		agent_state(vm, VM_AGENT_ABSENT,
+			    r == -EAGAIN ? "its socket serves somebody else" :
+					   "its socket is not there");
+	vm->link_heard_usec = vm->link_pinged_usec = now;
+}
+
+void vm_agent_tick(struct vm *vm, uint64_t now)
+{
+	if (vm->link_closed) {
+		link_drop(vm, -ENOTCONN);
+		vm->link_retry_usec = now + RETRY_USEC;
+	}
+	if (!vm->link)
+		link_connect(vm, now);
+	if (vm->scan_next && now > vm->scan_deadline_usec)
+		scan_finish(vm, -ETIMEDOUT, "the scan did not end in time");
+	if (vm->ask_id && now > vm->ask_deadline_usec)
+		ask_finish(vm, -ETIMEDOUT, NULL, NULL);
+	if (vm->link && now > vm->link_pinged_usec + PING_USEC) {
+		vm->link_pinged_usec = now;
+		(void)link_send(vm->link, WIRE_PING, 0, NULL, 0);
+	}
+	if (vm->agent == VM_AGENT_LIVE && now > vm->link_heard_usec + SILENT_USEC)
+		agent_state(vm, VM_AGENT_SILENT, "has not answered for 30 seconds");
+}
+
+void vm_agent_done(struct vm *vm)
+{
+	link_drop(vm, -ECANCELED);
+	vm->scan = scan_free(vm->scan);
+}
+
+int vm_scan(struct vm *vm, uint64_t deadline_usec, vm_done_fn *done, void *userdata)
+{
+	int r;
+
+	if (vm->agent != VM_AGENT_LIVE || !vm->link)
+		return -ENOTCONN;
+	if (!(vm->hello.capabilities & WIRE_CAN_SCAN))
+		return -EOPNOTSUPP;
+	if (vm->scan_next)
+		return -EBUSY;
+	vm->scan_next = scan_new(vm->next_id++, now_usec());
+	if (!vm->scan_next)
+		return -ENOMEM;
+	r = link_send(vm->link, WIRE_SCAN, vm->scan_next->id, NULL, 0);
+	if (r < 0) {
+		vm->scan_next = scan_free(vm->scan_next);
+		return r;
+	}
+	vm->scan_deadline_usec = deadline_usec;
+	vm->scan_done = done;
+	vm->scan_userdata = userdata;
+	return 0;
+}
+
+static int ask(struct vm *vm, uint16_t type, const void *payload, uint32_t length,
+	       uint64_t deadline_usec, void *userdata)
+{
+	int r;
+
+	if (vm->agent != VM_AGENT_LIVE || !vm->link)
+		return -ENOTCONN;
+	if (vm->ask_id)
+		return -EBUSY;
+	vm->ask_id = vm->next_id++;
+	r = link_send(vm->link, type, vm->ask_id, payload, length);
+	if (r < 0)
+		vm->ask_id = 0;
+	vm->ask_deadline_usec = deadline_usec;
+	vm->ask_userdata = userdata;
+	return r;
+}
+
+int vm_evict(struct vm *vm, const struct wire_evict *order, uint32_t length,
+	     uint64_t deadline_usec, vm_result_fn *done, void *userdata)
+{
+	int r = ask(vm, WIRE_EVICT, order, length, deadline_usec, userdata);
+
+	if (r >= 0)
+		vm->result_done = done;
+	return r;
+}
+
+int vm_name(struct vm *vm, const struct wire_identity *identity, uint64_t deadline_usec,
+	    vm_path_fn *done, void *userdata)
+{
+	int r = ask(vm, WIRE_NAME, identity, sizeof(*identity), deadline_usec, userdata);
+
+	if (r >= 0)
+		vm->path_done = done;
+	return r;
+}

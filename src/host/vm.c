@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#define TICK_USEC	1000000ULL
+#define RETRY_USEC	2000000ULL
+#define BUSY_RETRY_USEC 30000000ULL
+#define INVENTORY_USEC	10000000ULL /* how old it may grow by itself */
+#define QUERY_USEC	5000000ULL
+
+static void refresh_finish(struct vm *vm, int result, const char *error)
+{
+	vm_done_fn *done = vm->inventory_done;
+
+	vm->inventory_done = NULL;
+	if (done)
+		done(vm, result, error, vm->inventory_userdata);
+}
+
+static void machine_forget(struct vm *vm)
+{
+	vm->query = inventory_query_free(vm->query);
+	vm->io_query = inventory_query_free(vm->io_query);
+	vm->inventory = inventory_free(vm->inventory);
+	close_p(&vm->ram_fd);
+	vm->ram_fd = -1;
+	memset(vm->io, 0, sizeof(vm->io));
+}
+
+static void on_qmp_ready(struct qmp *qmp, void *userdata)
+{
+	struct vm *vm = userdata;
+
+	(void)qmp;
+	vm->busy = vm->qmp_failed = false;
+	vm->reason[0] = '\0';
+	log_info("%s: QMP is there, QEMU %s", vm->config.name, qmp_version(vm->qmp));
+	(void)vm_refresh(vm, NULL, NULL);
+}
+
+static void on_qmp_event(struct qmp *qmp, const char *name, json_t *data, void *userdata)
+{
+	struct vm *vm = userdata;
+
+	(void)qmp;
+	(void)data;
+	/* What the guest cached before a reset, it does not cache any more. */
+	if (strcmp(name, "RESET") == 0 || strcmp(name, "SHUTDOWN") == 0)
+		vm_agent_forget(vm);
+	vm->inventory_usec = 0;
+}
+
+static void on_qmp_closed(struct qmp *qmp, int reason, const char *message, void *userdata)
+{
+	struct vm *vm = userdata;
+
+	(void)qmp;
+	if (strcmp(vm->reason, message) != 0)
+		log_notice("%s: %s", vm->config.name, message);
+	vm->busy = reason == -EBUSY;
+	vm->qmp_failed = true;
+	vm->qmp_closed = true;
+	snprintf(vm->reason, sizeof(vm->reason), "%s", message);
+	vm->qmp_retry_usec = now_usec() + (vm->busy ? BUSY_RETRY_USEC : RETRY_USEC);
+}
+
+static const struct qmp_ops qmp_ops = { on_qmp_ready, on_qmp_event, on_qmp_closed };
+
+static void qmp_tick(struct vm *vm, uint64_t now)
+{
+	int r;
+
+	if (vm->qmp_closed) {
+		machine_forget(vm);
+		refresh_finish(vm, -ENOTCONN, vm->reason);
+		vm->qmp = qmp_free(vm->qmp);
+		vm->qmp_closed = false;
+	}
+	if (!vm->qmp && now >= vm->qmp_retry_usec) {
+		r = qmp_new(vm->event, vm->config.qmp, &qmp_ops, vm, &vm->qmp);
+		vm->qmp_retry_usec = now + RETRY_USEC;
+		if (r < 0)
+			log_warning_errno(r, "%s: cannot connect to %s: %m", vm->config.name,
+					  vm->config.qmp);
+	}
+	if (vm->qmp && qmp_is_ready(vm->qmp) && now >= vm->inventory_usec + INVENTORY_USEC)
+		(void)vm_refresh(vm, NULL, NULL);
+}
+
+static int on_tick(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	struct vm *vm = userdata;
+
+	(void)usec;
+	qmp_tick(vm, now_usec());
+	vm_agent_tick(vm, now_usec());
+	(void)sd_event_source_set_time_relative(s, TICK_USEC);
+	return 0;
+}
+
+int vm_new(sd_event *event, const struct config_vm *config, struct vm **ret)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+	int r;
+
+	if (!vm)
+		return -ENOMEM;
+	vm->event = event;
+	vm->config = *config;
+	vm->ram_fd = -1;
+	vm->next_id = 1;
+	vm->agent = config->agent.scheme == URL_NONE ? VM_AGENT_NONE : VM_AGENT_ABSENT;
+	snprintf(vm->reason, sizeof(vm->reason), "not connected yet");
+	r = sd_event_add_time_relative(event, &vm->tick, CLOCK_MONOTONIC, 0, 0, on_tick, vm);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(vm->tick, SD_EVENT_ON);
+	if (r < 0) {
+		vm_free(vm);
+		return r;
+	}
+	*ret = vm;
+	return 0;
+}
+
+struct vm *vm_free(struct vm *vm)
+{
+	if (!vm)
+		return NULL;
+	sd_event_source_disable_unref(vm->tick);
+	vm_agent_done(vm);
+	machine_forget(vm);
+	refresh_finish(vm, -ECANCELED, "the guest was detached");
+	vm->qmp = qmp_free(vm->qmp);
+	free(vm);
+	return NULL;
+}
+
+void vm_cancel(struct vm *vm)
+{
+	vm->inventory_done = NULL;
+	vm->scan_done = NULL;
+	vm->result_done = NULL;
+	vm->path_done = NULL;
+}
+
+pid_t vm_pid(const struct vm *vm)
+{
+	return vm->qmp ? qmp_peer_pid(vm->qmp) : -ENOTCONN;
+}
+
+/* QEMU's own descriptor of the guest's RAM: a memfd or file as large as the backend. */
+static int ram_open(struct vm *vm)
+{
+	const struct inventory *inv = vm->inventory;
+	char path[64];
+	pid_t pid = vm_pid(vm);
+
+	if (pid <= 0 || !inv || inv->n_memdevs != 1 || !inv->memdevs[0].share)
+		return -EOPNOTSUPP;
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	_cleanup_closedir_ DIR *dir = opendir(path);
+	if (!dir)
+		return -errno;
+	for (struct dirent *e; (e = readdir(dir));) {
+		char target[64];
+		struct stat st;
+		ssize_t n = readlinkat(dirfd(dir), e->d_name, target, sizeof(target) - 1);
+
+		if (n <= 0)
+			continue;
+		target[n] = '\0';
+		if (strncmp(target, "/memfd:", 7) != 0 ||
+		    fstatat(dirfd(dir), e->d_name, &st, 0) < 0 ||
+		    (uint64_t)st.st_size != inv->memdevs[0].bytes)
+			continue;
+		int fd = openat(dirfd(dir), e->d_name, O_RDONLY | O_CLOEXEC);
+		return fd < 0 ? -errno : fd;
+	}
+	return -EOPNOTSUPP;
+}
+
+int vm_resident_bytes(struct vm *vm, uint64_t *ret)
+{
+	struct stat st;
+
+	if (vm->ram_fd < 0)
+		vm->ram_fd = ram_open(vm);
+	if (vm->ram_fd < 0)
+		return -EOPNOTSUPP;
+	if (fstat(vm->ram_fd, &st) < 0)
+		return -errno;
+	*ret = (uint64_t)st.st_blocks * 512;
+	return 0;
+}
+
+static void io_see(struct vm_io *io, const struct inventory_io *now)
+{
+	if (!io->known || io->wr_operations != now->wr_operations) {
+		/* Which of the flushes came after the last write is not known. */
+		io->settled = now->wr_operations == 0;
+		io->flush_operations = now->flush_operations;
+	} else if (now->flush_operations > io->flush_operations) {
+		io->settled = true;
+	}
+	io->known = true;
+	io->wr_operations = now->wr_operations;
+}
+
+static void on_io_stats(int result, const struct inventory_blockstats *stats, void *userdata)
+{
+	struct vm *vm = userdata;
+
+	for (size_t i = 0; result == 0 && vm->inventory && i < vm->inventory->n_disks; i++) {
+		const struct inventory_io *io =
+			inventory_io_find(stats, &vm->inventory->disks[i]);
+
+		if (io)
+			io_see(&vm->io[i], io);
+		else
+			vm->io[i].known = false;
+	}
+	refresh_finish(vm, result, result == 0 ? "" : "QEMU did not answer in time");
+}
+
+static bool disks_same(const struct inventory *a, const struct inventory *b)
+{
+	if (!a || a->n_disks != b->n_disks)
+		return false;
+	for (size_t i = 0; i < a->n_disks; i++)
+		if (strcmp(a->disks[i].node, b->disks[i].node) != 0 ||
+		    a->disks[i].n_layers != b->disks[i].n_layers)
+			return false;
+	return true;
+}
+
+static void on_inventory(int result, struct inventory *inventory, void *userdata)
+{
+	struct vm *vm = userdata;
+
+	if (result == 0) {
+		if (!disks_same(vm->inventory, inventory))
+			memset(vm->io, 0, sizeof(vm->io));
+		inventory_free(vm->inventory);
+		vm->inventory = inventory;
+		vm->inventory_usec = now_usec();
+		vm->io_query = inventory_query_free(vm->io_query);
+		result = inventory_blockstats(vm->qmp, now_usec() + QUERY_USEC, on_io_stats, vm,
+					      &vm->io_query);
+	}
+	if (result < 0)
+		refresh_finish(vm, result, "QEMU did not answer in time");
+}
+
+int vm_refresh(struct vm *vm, vm_done_fn *done, void *userdata)
+{
+	int r;
+
+	if (vm->inventory_done)
+		return -EBUSY;
+	if (!vm->qmp || !qmp_is_ready(vm->qmp))
+		return -ENOTCONN;
+	vm->query = inventory_query_free(vm->query);
+	vm->io_query = inventory_query_free(vm->io_query);
+	/* However it ends, the next one by itself is not before its time. */
+	vm->inventory_usec = now_usec();
+	r = inventory_query(vm->qmp, now_usec() + QUERY_USEC, on_inventory, vm, &vm->query);
+	if (r < 0)
+		return r;
+	vm->inventory_done = done;
+	vm->inventory_userdata = userdata;
+	return 0;
+}

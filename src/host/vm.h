@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One guest: its QMP connection, its agent, and what is known of both.
+ *
+ * A guest may appear, die and come back at any time. Each vm looks after itself by a timer of its
+ * own; nothing in here waits for a guest, and no guest's trouble reaches another.
+ */
+#ifndef PAGEPACT_HOST_VM_H
+#define PAGEPACT_HOST_VM_H
+
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+#include "host/config.h"
+#include "host/inventory.h"
+#include "host/link.h"
+#include "host/port.h"
+#include "host/scan.h"
+
+#define VM_TEXT_MAX 240
+
+enum vm_agent {
+	VM_AGENT_NONE,	 /* no address is configured and no port was found */
+	VM_AGENT_ABSENT, /* its socket is not there, or was closed */
+	VM_AGENT_SILENT, /* connected; nothing answers */
+	VM_AGENT_OLD,	 /* speaks another version */
+	VM_AGENT_BAD,	 /* broke the protocol */
+	VM_AGENT_LIVE,
+};
+
+/** vm_agent_name() - the stable, lower-case name of a state */
+const char *vm_agent_name(enum vm_agent state);
+
+struct vm;
+
+typedef void vm_done_fn(struct vm *vm, int result, const char *error, void *userdata);
+typedef void vm_result_fn(struct vm *vm, int result, const struct wire_result *answer,
+			  void *userdata);
+typedef void vm_path_fn(struct vm *vm, int result, const char *path, size_t length,
+			void *userdata);
+
+/**
+ * struct vm_io - how far the guest's writes to one disk have been flushed
+ * @wr_operations: as last seen
+ * @settled: a flush came after the last write
+ */
+struct vm_io {
+	uint64_t wr_operations;
+	uint64_t flush_operations;
+	bool known;
+	bool settled;
+};
+
+struct vm {
+	sd_event *event;
+	struct config_vm config;
+	bool by_hand;	 /* attached by the command line, not by a file */
+	bool port_added; /* by `attach`: `detach` removes it */
+
+	struct qmp *qmp;
+	struct inventory *inventory;
+	uint64_t inventory_usec;
+	char reason[VM_TEXT_MAX]; /* why there is no inventory */
+	bool busy;		  /* the QMP socket serves somebody else */
+	bool qmp_failed;	  /* the last try to connect did */
+	int ram_fd;		  /* QEMU's memfd, or -1 */
+	struct vm_io io[INVENTORY_DISKS_MAX];
+
+	struct link *link;
+	enum vm_agent agent;
+	char agent_reason[VM_TEXT_MAX];
+	struct wire_hello hello;
+
+	struct scan *scan; /* the last complete one, or NULL */
+
+	/* Private to vm.c and vm-agent.c. */
+	sd_event_source *tick;
+	uint64_t qmp_retry_usec;
+	uint64_t link_retry_usec;
+	uint64_t link_pinged_usec;
+	uint64_t link_heard_usec;
+	bool qmp_closed, link_closed;
+	struct inventory_query *query;
+	struct inventory_query *io_query;
+	vm_done_fn *inventory_done;
+	void *inventory_userdata;
+	struct scan *scan_next;
+	uint64_t scan_deadline_usec;
+	vm_done_fn *scan_done;
+	void *scan_userdata;
+	uint64_t next_id;
+	uint64_t ask_id;
+	uint64_t ask_deadline_usec;
+	vm_result_fn *result_done;
+	vm_path_fn *path_done;
+	void *ask_userdata;
+};
+
+/**
+ * vm_new() - start looking after a guest
+ * @config: copied
+ *
+ * Return: 0 or -errno.
+ */
+int vm_new(sd_event *event, const struct config_vm *config, struct vm **ret);
+
+/**
+ * vm_free() - let go of the guest: it keeps everything as it is. Pending callbacks are called
+ * with -ECANCELED. Return: NULL.
+ */
+struct vm *vm_free(struct vm *vm);
+
+/**
+ * vm_pid() - QEMU's process, or -errno
+ */
+pid_t vm_pid(const struct vm *vm);
+
+/**
+ * vm_resident_bytes() - how much of the guest's RAM the host holds
+ *
+ * The blocks of QEMU's memfd: one fstat, which takes no lock of QEMU's (findings 1.11).
+ *
+ * Return: 0; -EOPNOTSUPP where RAM is not one memfd or file of its own.
+ */
+int vm_resident_bytes(struct vm *vm, uint64_t *ret);
+
+/**
+ * vm_refresh() - learn the machine anew
+ *
+ * Return: 0 and @done is called, or -errno and it is not; -EBUSY while one is under way.
+ */
+int vm_refresh(struct vm *vm, vm_done_fn *done, void *userdata);
+
+/**
+ * vm_scan() - have the guest scanned
+ *
+ * Return: 0 and @done is called: 0 when vm->scan is new; or -errno and it is not.
+ */
+int vm_scan(struct vm *vm, uint64_t deadline_usec, vm_done_fn *done, void *userdata);
+
+/**
+ * vm_evict() - send one EVICT message
+ * @order, @length: the payload
+ * @done: with the guest's answer, or -ETIMEDOUT, -ENOTCONN, -EREMOTEIO
+ *
+ * Return: 0 and @done is called, or -errno and it is not; -EBUSY while a question is open.
+ */
+int vm_evict(struct vm *vm, const struct wire_evict *order, uint32_t length,
+	     uint64_t deadline_usec, vm_result_fn *done, void *userdata);
+
+/**
+ * vm_name() - ask for a path of a file
+ */
+int vm_name(struct vm *vm, const struct wire_identity *identity, uint64_t deadline_usec,
+	    vm_path_fn *done, void *userdata);
+
+/**
+ * vm_cancel() - call nothing back any more that was asked for until now
+ */
+void vm_cancel(struct vm *vm);
+
+/* Of vm-agent.c, for vm.c: what the timer does for the agent, and its end. */
+void vm_agent_tick(struct vm *vm, uint64_t now);
+void vm_agent_done(struct vm *vm);
+void vm_agent_forget(struct vm *vm);
+
+#endif

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Replies as pagepactd gives them: docs of the control protocol, in a form that runs."""
+MIB = 1 << 20
+
+AGENT = {"state": "live", "reason": None, "version": "0.1.0", "kernel": "6.1.0-28-amd64",
+         "boot_id": "5f0c", "scan_age_usec": 1500000}
+CENSUS = {"free_bytes": 100 * MIB, "anonymous_bytes": 50 * MIB, "shmem_bytes": 1 * MIB,
+          "mapped_file_bytes": 20 * MIB, "unmapped_clean_bytes": 400 * MIB,
+          "unmapped_dirty_bytes": 2 * MIB, "slab_bytes": 30 * MIB, "other_bytes": 10 * MIB,
+          "placed_bytes": 390 * MIB, "unplaced_bytes": 10 * MIB, "superpages": 512,
+          "superpages_reclaimable": 262}
+STATUS = {
+    "host": {"memory_total_bytes": 24 << 30, "memory_free_bytes": 20 << 30,
+             "memory_available_bytes": 22 << 30, "page_cache_bytes": 1500 * MIB,
+             "pressure_some_avg10_permille": 13},
+    "daemon": {"version": "0.1.0", "rss_bytes": 5 * MIB, "uptime_usec": 300000000,
+               "dry_run": False},
+    "vms": [
+        {"name": "alpha", "state": "running", "reason": None, "act": True, "domain": "alpha",
+         "memory_bytes": 1024 * MIB, "host_resident_bytes": 900 * MIB, "balloon_bytes": 1024 * MIB,
+         "agent": AGENT, "census": CENSUS, "duplicate_bytes": 311 * MIB, "warnings": []},
+        {"name": "beta", "state": "busy", "reason": "the QMP socket has another client",
+         "act": False, "domain": "beta", "memory_bytes": 1024 * MIB, "host_resident_bytes": None,
+         "balloon_bytes": None, "agent": None, "census": None, "duplicate_bytes": None,
+         "warnings": ["no balloon"]}],
+    "images": [{"path": "/images/base.raw", "device": 1, "inode": 2, "size_bytes": 2048 * MIB,
+                "resident_bytes": 450 * MIB, "trim": "allowed", "users": ["alpha", "beta"]}]}
+DUP = {
+    "taken_usec": 1200000,
+    "images": [{"path": "/images/base.raw", "resident_bytes": 450 * MIB, "cached_bytes": 500 * MIB,
+                "copies_bytes": 1150 * MIB, "duplicate_bytes": 311 * MIB,
+                "holders": [11 * MIB, 300 * MIB]}],
+    "vms": [{"name": "alpha", "cached_bytes": 422 * MIB, "placed_bytes": 390 * MIB,
+             "unplaced_bytes": 32 * MIB, "duplicate_bytes": 311 * MIB,
+             "evictable_duplicate_bytes": 305 * MIB,
+             "unplaced_reasons": {"no file system that is known": 32 * MIB, "encrypted": 0}}],
+    "totals": {"cached_bytes": 500 * MIB, "copies_bytes": 1150 * MIB, "duplicate_bytes": 311 * MIB,
+               "copy_factor_permille": 2305}}
+FILES = [{"vm": "alpha", "path": "/usr/bin/perl", "device": 1, "inode": 7, "cached_bytes": 4 * MIB,
+          "duplicate_bytes": 3 * MIB, "mapped_bytes": 0}]
+ORDER = {"id": 17, "round": 3, "vm": "alpha", "image": "/images/base.raw", "step": 2,
+         "action": "evict", "asked_bytes": 300 * MIB, "done_bytes": 290 * MIB,
+         "kept": {"mapped": 8 * MIB, "dirty": 0, "hot": 2 * MIB, "gone": 0, "partial": 0,
+                  "failed": 0},
+         "reason": "the host holds it too", "usec": 52000}
+TRIM = dict(ORDER, id=18, vm=None, step=1, action="trim")
+RECLAIM = {"orders": [ORDER, TRIM], "evicted_bytes": 290 * MIB, "trimmed_bytes": 290 * MIB,
+           "host_returned_bytes": 280 * MIB, "dry_run": False, "refused": []}
+EXPLAIN = {"order": ORDER, "inputs": {"host_free_bytes": 5 * MIB, "pressure_permille": 13,
+                                      "holders": ["alpha", "beta"], "why": "a\u001b[2Jb"},
+           "text": ["order 17: evict 300 MiB in alpha", "the host's copy was re-read before"]}
+ATTACH = {"name": "alpha", "agent": "serial:/run/a.sock", "added_port": False,
+          "advice": ["-device virtio-serial-pci", "<channel type='unix'/>"]}

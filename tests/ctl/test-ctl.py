@@ -1,0 +1,480 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""pagepact against a daemon that is played: usage: test-ctl.py PAGEPACT [unittest arguments]."""
+import copy
+import json
+import os
+import pty
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import replies
+from fake_daemon import FakeDaemon, error, progress, reply
+
+PAGEPACT = "pagepact"
+DONE, FAILED, USAGE, UNREACHABLE, REFUSED = range(5)
+ESCAPES = {"name": "e\u001b]0;x\u0007vil", "path": "/tmp/\u001b[2J\u009b31m\n\u202efdp.exe\\x1b"}
+
+
+def environment(**extra):
+    env = {k: v for k, v in os.environ.items() if k not in ("PAGEPACT_SOCKET", "POSIXLY_CORRECT")}
+    env.update({"LC_ALL": "C.UTF-8", **extra})
+    return env
+
+
+def run(*args, stdin=subprocess.DEVNULL, **kwargs):
+    kwargs.setdefault("env", environment())
+    return subprocess.run([PAGEPACT, *args], stdin=stdin, capture_output=True, timeout=60,
+                          check=False, **kwargs)
+
+
+def ask(script, *args, hold=False, **kwargs):
+    """Runs pagepact with these arguments against a daemon that plays the script."""
+    with FakeDaemon(script, hold) as daemon:
+        result = run("--socket", daemon.path, *args, **kwargs)
+        daemon.ended.set()
+        daemon.thread.join(10)
+    return result, daemon.request
+
+
+class Case(unittest.TestCase):
+    def check_error(self, result, code, text):
+        """One line on standard error, nothing on standard output, and this exit code."""
+        message = result.stderr.decode()
+        self.assertEqual(result.returncode, code, message)
+        self.assertEqual(result.stdout, b"")
+        self.assertTrue(message.startswith("pagepact: "), message)
+        self.assertEqual(message.count("\n"), 1, message)
+        self.assertIn(text, message)
+
+    def check_done(self, result):
+        self.assertEqual(result.stderr, b"")
+        self.assertEqual(result.returncode, DONE)
+        return result.stdout.decode()
+
+
+class Usage(Case):
+    def test_wrong_usage_is_one_line_and_2(self):
+        for args, text in [
+                (["--nonsense"], "--nonsense"), (["-z"], "'-z'"), (["nonsense"], "unknown verb"),
+                (["dup", "--nonsense"], "--nonsense"), (["dup", "a", "stray"], "stray argument"),
+                (["status", "alpha"], "stray argument"), (["detach"], "missing"),
+                (["attach", "alpha"], "missing"), (["explain", "x"], "not a number"),
+                (["explain", "-1"], "'-1'"), (["explain", "0"], "more than 0"),
+                (["reclaim", "--bytes", "1.5G"], "not a size"),
+                (["reclaim", "--bytes", "9999999T"], "too large"),
+                (["reclaim", "--bytes"], "missing"), (["dup", "--limit", "5"], "--files"),
+                (["dup", "--files", "--limit", "x"], "not a number"),
+                (["--timeout", "x"], "not a number"), (["--socket"], "missing"),
+                (["--json=1"], "no value"), (["help", "nonsense"], "nonsense"),
+                (["attach", "a", "/q", "--agent", "tcp:1"], "serial:"),
+                (["attach", "a", "/q", "--agent", "serial:here"], "serial:"),
+                (["dup", b"\xff"], "UTF-8"), (["--socket", "/" + "x" * 200], "107"),
+                (["\033[2J"], "\\x1b[2J")]:
+            with self.subTest(args=args):
+                self.check_error(run(*args), USAGE, text)
+
+    def test_help_needs_no_daemon(self):
+        self.assertIn("usage: pagepact", self.check_done(run("--help")))
+        self.assertEqual(run("help").stdout, run("--help").stdout)
+        for verb in json.loads(run("help", "--json").stdout)["verbs"]:
+            with self.subTest(verb=verb["name"]):
+                text = self.check_done(run("help", verb["name"]))
+                self.assertEqual(text.splitlines()[0], "cost: " + verb["cost"])
+                self.assertEqual(run(verb["name"], "--help").stdout.decode(), text)
+
+    def test_version_of_the_program_needs_no_daemon(self):
+        self.assertRegex(self.check_done(run("--version")), r"^pagepact \S+\n$")
+
+    def test_full_disk_is_a_failure(self):
+        with open("/dev/full", "wb") as full:
+            result = subprocess.run([PAGEPACT, "help"], stdout=full, stderr=subprocess.PIPE,
+                                    check=False)
+        self.assertEqual(result.returncode, FAILED)
+        self.assertIn(b"standard output", result.stderr)
+
+
+class Unreachable(Case):
+    def test_no_daemon(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = directory + "/control.sock"
+            self.check_error(run("--socket", path), UNREACHABLE, "no daemon at " + path)
+            self.check_error(run(env=environment(PAGEPACT_SOCKET=path)), UNREACHABLE, path)
+            open(path, "wb").close()
+            self.check_error(run("--socket", path), UNREACHABLE, "no daemon at " + path)
+
+    def test_daemon_that_died(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = directory + "/control.sock"
+            with socket.socket(socket.AF_UNIX) as left_over:
+                left_over.bind(path)
+            self.check_error(run("--socket", path), UNREACHABLE, "systemctl start")
+
+    @unittest.skipIf(os.geteuid() != 0, "changing the user takes root")
+    def test_no_permission(self):
+        with FakeDaemon(b"") as daemon:
+            os.chmod(daemon.directory.name, 0o711)
+            os.chmod(daemon.path, 0o600)
+            result = run("--socket", daemon.path, user=65534, group=65534, extra_groups=[])
+            self.check_error(result, REFUSED, "no permission")
+
+    def test_silent(self):
+        start = time.monotonic()
+        result, _ = ask(b"", "--timeout", "1", "status", hold=True)
+        self.check_error(result, UNREACHABLE, "did not finish within 1 s")
+        self.assertLess(time.monotonic() - start, 10)
+
+    def test_drip_is_no_life(self):
+        def drip(connection):
+            for byte in b'{"parameters":{}}' * 100:
+                connection.sendall(bytes([byte]))
+                time.sleep(0.1)
+
+        result, _ = ask(drip, "--timeout", "1", "status")
+        self.check_error(result, UNREACHABLE, "did not finish within 1 s")
+
+    def test_endless_progress_is_ended_by_the_deadline(self):
+        def flood(connection):
+            while True:
+                connection.sendall(progress(stage="scan", done=1, total=2) * 1000)
+
+        result, _ = ask(flood, "--timeout", "1", "dup")
+        self.check_error(result, UNREACHABLE, "did not finish within 1 s")
+
+    def test_hang_up(self):
+        for script in [b"", b'{"parameters":', progress(stage="scan")]:
+            with self.subTest(script=script):
+                result, _ = ask(script, "status")
+                self.check_error(result, UNREACHABLE, "closed the connection")
+
+    def test_full_queue_of_connections(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = directory + "/control.sock"
+            with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+                listener.bind(path)
+                listener.listen(0)
+                first.connect(path)
+                self.check_error(run("--socket", path, "--timeout", "1"), UNREACHABLE,
+                                 "accepted no connection within 1 s")
+
+
+class Garbage(Case):
+    def test_not_the_protocol(self):
+        for script in [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\n", b"\0\n", b"[]\n", b"{}\n",
+                       b"\xff\xfe\n", b'{"parameters":[]}\n', b"[" * 100000 + b"\n",
+                       b'{"parameters":{"a":1e999}}\n', b'{"error":[]}\n',
+                       os.urandom(1000).replace(b"\n", b"x") + b"\n"]:
+            with self.subTest(script=script[:40]):
+                result, _ = ask(script, "status")
+                self.check_error(result, FAILED, "not pagepactd")
+
+    def test_reply_of_another_version(self):
+        for verb, args in [("status", []), ("dup", []), ("reclaim", []), ("explain", ["1"])]:
+            with self.subTest(verb=verb):
+                result, _ = ask(reply(), verb, *args)
+                self.check_error(result, FAILED, "of another version")
+
+    def test_fields_of_wrong_types_are_dashes(self):
+        wrong = copy.deepcopy(replies.STATUS)
+        wrong["vms"] = [{"name": 7, "memory_bytes": "many", "agent": [], "census": "x",
+                         "warnings": {"a": 1}}, None, 5, []]
+        wrong["images"] = [{"users": [1, None]}, "x"]
+        wrong["host"] = None
+        result, _ = ask(reply(**wrong), "status")
+        self.assertIn("memory -", self.check_done(result))
+
+    def test_extreme_numbers(self):
+        for number in [2**63 - 1, -2**63]:
+            text = json.dumps({"parameters": {**replies.RECLAIM, "evicted_bytes": number}})
+            with self.subTest(number=number):
+                result, _ = ask(text.encode() + b"\n", "reclaim")
+                self.assertIn("8388608.0 TiB", self.check_done(result))
+        huge = copy.deepcopy(replies.DUP)
+        huge["images"][0]["holders"] = [2**63 - 1] * 9
+        huge["totals"]["copy_factor_permille"] = -2**63
+        self.check_done(ask(reply(**huge), "dup")[0])
+        sums = copy.deepcopy(replies.STATUS)
+        sums["vms"][0]["census"] = dict.fromkeys(replies.CENSUS, 2**63 - 1)
+        self.check_done(ask(reply(**sums), "status")[0])
+
+    def test_line_of_more_than_16_mib(self):
+        def huge(connection):
+            while True:
+                connection.sendall(b"x" * 65536)
+
+        limit = 1 << 30
+        result, _ = ask(huge, "status", preexec_fn=None if sanitized() else
+                        lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+        self.check_error(result, FAILED, "more than 16 MiB")
+
+    def test_reply_of_15_mib_is_taken(self):
+        files = [dict(replies.FILES[0], path="/x/" + "y" * 200)] * 45000
+        line = reply(**replies.DUP, files=files)
+        self.assertGreater(len(line), 14 << 20)
+        result, _ = ask(line, "dup", "--files")
+        self.assertEqual(self.check_done(result).count("/x/y"), 45000)
+
+
+def sanitized():
+    with open(PAGEPACT, "rb") as f:
+        return b"__asan_init" in f.read()
+
+
+class Errors(Case):
+    def test_codes(self):
+        for code, exit_code in [("invalid", USAGE), ("refused", REFUSED), ("not_found", FAILED),
+                                ("failed", FAILED), ("busy", FAILED), ("timeout", FAILED),
+                                ("unheard_of", FAILED)]:
+            with self.subTest(code=code):
+                result, _ = ask(error(code, "one clear line"), "detach", "x")
+                self.check_error(result, exit_code, "one clear line")
+
+    def test_error_before_the_request_was_read(self):
+        with FakeDaemon(error("busy", "too many clients"), read=False) as daemon:
+            self.check_error(run("--socket", daemon.path, "dup"), FAILED, "too many clients")
+
+    def test_messages_are_escaped(self):
+        result, _ = ask(error("failed", "a\u001b[2J\nb\u009b"), "detach", "x")
+        self.check_error(result, FAILED, "a\\x1b[2J\\x0ab\\u009b")
+
+    def test_json_errors_go_to_standard_error(self):
+        result, _ = ask(error("refused", "no"), "--json", "reclaim")
+        self.check_error(result, REFUSED, "no")
+
+
+class Requests(Case):
+    def test_what_is_asked(self):
+        def request(method, **parameters):
+            return {"method": method, "parameters": parameters}
+
+        for args, expected in [
+                ([], request("status")),
+                (["dup"], request("dup", files=False)),
+                (["dup", "alpha", "--files"], request("dup", vm="alpha", files=True, limit=20)),
+                (["dup", "--files", "--limit=3"], request("dup", files=True, limit=3)),
+                (["reclaim"], request("reclaim", dry_run=False)),
+                (["reclaim", "alpha", "--bytes", "2M", "--dry-run"],
+                 request("reclaim", vm="alpha", bytes=2 << 20, dry_run=True)),
+                (["explain", "17"], request("explain", order=17)),
+                (["attach", "alpha", "/q.sock"],
+                 request("attach", name="alpha", qmp="/q.sock", act=False)),
+                (["attach", "alpha", "q", "--agent", "serial:/a", "--act", "--domain", "d"],
+                 request("attach", name="alpha", qmp="/usr/q",
+                         agent="serial:/a", act=True, domain="d")),
+                (["detach", "--", "--all"], request("detach", vm="--all")),
+                (["version"], request("version"))]:
+            with self.subTest(args=args):
+                self.assertEqual(ask(reply(), *args, cwd="/usr")[1], expected)
+
+
+class Output(Case):
+    REPLIES = {"status": replies.STATUS, "dup": replies.DUP, "reclaim": replies.RECLAIM,
+               "explain": replies.EXPLAIN, "attach": replies.ATTACH, "detach": {},
+               "version": {"version": "0.1.0", "protocol": 1}}
+    ARGS = {"explain": ["17"], "attach": ["alpha", "/q"], "detach": ["alpha"]}
+
+    def output(self, verb, *args, parameters=None, **kwargs):
+        parameters = self.REPLIES[verb] if parameters is None else parameters
+        result, _ = ask(reply(**parameters), verb, *self.ARGS.get(verb, []), *args, **kwargs)
+        return self.check_done(result)
+
+    def test_json_is_the_reply(self):
+        for verb, parameters in self.REPLIES.items():
+            with self.subTest(verb=verb):
+                text = self.output(verb, "--json")
+                self.assertEqual(json.loads(text), parameters)
+                self.assertEqual(list(json.loads(text)), list(parameters))
+
+    def test_status(self):
+        lines = self.output("status").splitlines()
+        self.assertEqual(lines[0], "host: memory 24.0 GiB, free 20.0 GiB, available 22.0 GiB, "
+                                   "page cache 1500.0 MiB, pressure 1.3 %")
+        self.assertIn("up 5 min, resident 5.0 MiB", lines[1])
+        self.assertEqual(lines[4].split(), "alpha running 1024.0 MiB 900.0 MiB 422.0 MiB "
+                                           "400.0 MiB 311.0 MiB live yes".split())
+        self.assertEqual(lines[5].split(), "beta busy 1024.0 MiB - - - - - no".split())
+        self.assertEqual(lines[8].split(), "2048.0 MiB 450.0 MiB allowed alpha, beta "
+                                           "/images/base.raw".split())
+        self.assertEqual(lines[9:], ["warning: beta: the QMP socket has another client",
+                                     "warning: beta: no balloon"])
+
+    def test_status_without_pressure_and_guests(self):
+        empty = copy.deepcopy(replies.STATUS)
+        empty["host"]["pressure_some_avg10_permille"] = None
+        empty["daemon"]["dry_run"] = True
+        empty.update(vms=[], images=[])
+        text = self.output("status", parameters=empty)
+        self.assertIn("pressure unknown", text)
+        self.assertIn("dry run", text)
+        self.assertIn("no guests", text)
+
+    def test_status_names(self):
+        self.assertEqual(self.output("status", "--names"), "alpha\nbeta\n")
+
+    def test_dup(self):
+        lines = self.output("dup").splitlines()
+        self.assertIn("HOST+1", lines[0])
+        self.assertIn("HOST+2", lines[0])
+        self.assertNotIn("HOST+3", lines[0])
+        self.assertEqual(lines[1].split(), "450.0 MiB 500.0 MiB 1150.0 MiB 311.0 MiB 11.0 MiB "
+                                           "300.0 MiB /images/base.raw".split())
+        self.assertEqual(lines[-2], "unplaced: alpha: 32.0 MiB: no file system that is known")
+        self.assertIn("copy factor 2.30", lines[-1])
+
+    def test_dup_of_many_holders(self):
+        many = copy.deepcopy(replies.DUP)
+        many["images"][0]["holders"] = [1, 2, 4, 8, 16, 32]
+        line = self.output("dup", "--bytes", parameters=many).splitlines()[1]
+        self.assertEqual(line.split()[4:8], ["1", "2", "4", "56"])
+
+    def test_dup_files(self):
+        text = self.output("dup", "--files", parameters={**replies.DUP, "files": replies.FILES})
+        self.assertRegex(text, r"\nalpha +4\.0 MiB +3\.0 MiB +0 B /usr/bin/perl\n")
+
+    def test_reclaim(self):
+        lines = self.output("reclaim").splitlines()
+        self.assertEqual(lines[1].split(), "17 3 2 alpha evict 300.0 MiB 290.0 MiB mapped 8.0 MiB,"
+                                           " hot 2.0 MiB /images/base.raw".split())
+        self.assertIn("(host)", lines[2])
+        self.assertEqual(lines[3], "evicted 290.0 MiB in guests, trimmed 290.0 MiB on the host; "
+                                   "the host sees 280.0 MiB of guest memory returned")
+
+    def test_reclaim_dry_run(self):
+        text = self.output("reclaim", "--dry-run", parameters={**replies.RECLAIM, "dry_run": True})
+        self.assertTrue(text.endswith("dry run: nothing was done\n"))
+
+    def test_reclaim_refused(self):
+        refused = {**replies.RECLAIM, "refused": [{"vm": "beta", "reason": "it observes only"}]}
+        self.assertIn("refused: beta: it observes only",
+                      self.output("reclaim", parameters=refused))
+        refused["orders"] = []
+        for args in [[], ["--json"]]:
+            result, _ = ask(reply(**refused), "reclaim", *args)
+            self.assertEqual(result.returncode, REFUSED)
+
+    def test_explain(self):
+        text = self.output("explain")
+        self.assertIn("the host's copy was re-read before\n", text)
+        self.assertIn("  host_free_bytes = 5.0 MiB\n  pressure_permille = 13\n", text)
+        self.assertIn('  holders = ["alpha","beta"]\n', text)
+        self.assertIn("  why = a\\x1b[2Jb\n", text)
+
+    def test_attach_detach_version(self):
+        self.assertEqual(self.output("attach").splitlines(),
+                         ["attached alpha, agent serial:/run/a.sock", *replies.ATTACH["advice"]])
+        added = {**replies.ATTACH, "added_port": True, "advice": []}
+        self.assertIn("(port added)", self.output("attach", parameters=added))
+        self.assertEqual(self.output("detach"), "detached alpha\n")
+        self.assertRegex(self.output("version"), r"pagepact \S+\npagepactd 0.1.0, protocol 1\n")
+
+    def test_bytes_and_noheadings(self):
+        text = self.output("status", "--bytes", "--noheadings")
+        self.assertNotIn("MiB", text)
+        self.assertNotIn("GUEST", text)
+        self.assertIn(str(900 << 20), text)
+        result, _ = ask(reply(**replies.RECLAIM), "--bytes", "reclaim")
+        self.assertIn(str(280 << 20), self.check_done(result))
+
+
+class Terminal(Case):
+    """Guests choose names of files: no byte of theirs may reach the terminal as a control."""
+
+    def check_harmless(self, output):
+        text = output.decode()
+        for c in text:
+            self.assertTrue(c == "\n" or c.isprintable(), f"{c!r} in {text!r}")
+
+    def hostile(self, value):
+        """The same reply with every string in it, keys of unknown objects too, made hostile."""
+        if isinstance(value, dict):
+            return {k: self.hostile(v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [self.hostile(v) for v in value]
+        return ESCAPES["path"] if isinstance(value, str) else value
+
+    def test_every_verb(self):
+        dup = {**replies.DUP, "files": replies.FILES}
+        for locale in ["C.UTF-8", "C"]:
+            for verb, parameters in {**Output.REPLIES, "dup": dup}.items():
+                for extra in [[], ["--json"], ["--noheadings"]]:
+                    args = [verb, *Output.ARGS.get(verb, []), *extra]
+                    args += ["--files"] if verb == "dup" else []
+                    bad = self.hostile(parameters)
+                    if verb == "dup":
+                        bad["vms"][0]["unplaced_reasons"] = {ESCAPES["path"]: 7}
+                    if verb == "explain":
+                        bad["inputs"][ESCAPES["name"]] = {"\u009b": "\u202e\u007f"}
+                        bad["order"]["kept"] = {ESCAPES["name"]: 7}
+                    with self.subTest(args=args, locale=locale):
+                        result, _ = ask(reply(**bad), *args, env=environment(LC_ALL=locale))
+                        self.assertEqual(result.returncode, DONE)
+                        self.check_harmless(result.stdout)
+
+    def test_status_names(self):
+        bad = self.hostile(replies.STATUS)
+        self.check_harmless(ask(reply(**bad), "status", "--names")[0].stdout)
+
+    def test_one_row_stays_one_row(self):
+        bad = self.hostile(FILES_REPLY)
+        text = ask(reply(**bad), "dup", "--files")[0].stdout.decode()
+        self.assertIn("/tmp/\\x1b[2J\\u009b31m\\x0a\\u202efdp.exe\\\\x1b", text)
+
+    def test_8_bit_terminal(self):
+        # U+011B is C4 9B in UTF-8, and 9B starts a control sequence in ISO 8859.
+        status = copy.deepcopy(replies.STATUS)
+        status["vms"][0]["name"] = "\u011b"
+        result, _ = ask(reply(**status), "status", env=environment(LC_ALL="C"))
+        self.assertNotIn(b"\x9b", result.stdout)
+        self.assertIn(b"\\u011b", result.stdout)
+
+
+FILES_REPLY = {**replies.DUP, "files": replies.FILES}
+
+
+class Progress(Case):
+    LINES = progress(stage="scan", vm="al\u001bpha", done=1, total=2) + \
+        progress(stage="wait", message="for the host")
+
+    def test_quiet_without_terminal(self):
+        result, _ = ask(self.LINES + reply(**replies.DUP), "dup")
+        self.check_done(result)
+
+    def test_verbose(self):
+        result, _ = ask(self.LINES + reply(**replies.DUP), "dup", "--verbose")
+        self.assertEqual(result.returncode, DONE)
+        self.assertEqual(result.stderr, b"al\\x1bpha: scan 50 %\nwait for the host\n")
+
+    def on_terminal(self, term):
+        controller, terminal = pty.openpty()
+        with FakeDaemon(self.LINES + reply(**replies.RECLAIM)) as daemon:
+            code = subprocess.run([PAGEPACT, "--socket", daemon.path, "reclaim"], stderr=terminal,
+                                  stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, timeout=60,
+                                  env=environment(TERM=term), check=False).returncode
+        os.close(terminal)
+        shown = b""
+        try:
+            while piece := os.read(controller, 4096):
+                shown += piece
+        except OSError:
+            pass  # EIO is how a terminal without a program ends.
+        os.close(controller)
+        self.assertEqual(code, DONE)
+        return shown
+
+    def test_terminal(self):
+        self.assertEqual(self.on_terminal("xterm"),
+                         b"\ral\\x1bpha: scan 50 %\x1b[K\rwait for the host\x1b[K\r\x1b[K")
+        self.assertEqual(self.on_terminal("dumb"), b"")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or not os.access(sys.argv[1], os.X_OK):
+        print("usage: test-ctl.py PAGEPACT [unittest arguments]", file=sys.stderr)
+        sys.exit(99)
+    PAGEPACT = os.path.abspath(sys.argv.pop(1))
+    unittest.main()

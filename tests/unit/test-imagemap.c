@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "host/imagemap.h"
+
+#define _cleanup_map_	   _cleanup_(imagemap_freep)
+#define _cleanup_blockset_ _cleanup_(blockset_freep)
+#define KIB		   1024ull
+
+static const struct image_layer two_layers[] = {
+	{ "/top.qcow2", "qcow2", false, 0 },
+	{ "/base.raw", "raw", false, 0 },
+};
+
+static int parse(const char *json, struct imagemap **ret)
+{
+	return imagemap_parse(json, strlen(json), two_layers, 2, ret);
+}
+
+#define ENTRY(start, length, depth, rest)                                                          \
+	"{ \"start\": " #start ", \"length\": " #length ", \"depth\": " #depth                     \
+	", \"present\": true, " rest "}"
+#define DATA	   "\"zero\": false, \"data\": true"
+#define ZERO	   "\"zero\": true, \"data\": false"
+#define AT(offset) ", \"offset\": " #offset
+
+static void assert_extent(const struct imagemap *map, size_t i, uint32_t start, uint32_t count,
+			  uint32_t layer, uint32_t file_block)
+{
+	size_t n;
+	const struct imagemap_extent *extents = imagemap_extents(map, &n);
+
+	assert_true(i < n);
+	assert_int_equal(extents[i].start, start);
+	assert_int_equal(extents[i].count, count);
+	assert_int_equal(extents[i].layer, layer);
+	assert_int_equal(extents[i].file_block, file_block);
+}
+
+static size_t n_extents(const struct imagemap *map)
+{
+	size_t n;
+
+	imagemap_extents(map, &n);
+	return n;
+}
+
+static void test_kinds(void **state)
+{
+	_cleanup_map_ struct imagemap *map = NULL;
+
+	(void)state;
+	assert_int_equal(
+		parse("[" ENTRY(0, 8192, 0, ZERO) ",\n"	       /* qcow2: no data */
+		      ENTRY(8192, 4096, 0, ZERO AT(65536)) "," /* and none read */
+		      ENTRY(12288, 4096, 0, DATA) ","	       /* compressed */
+		      ENTRY(16384, 4096, 0, DATA AT(65536) ", \"compressed\": true") "," ENTRY(
+			      20480, 8192, 0,
+			      DATA AT(131072)) "," ENTRY(28672, 4096, 0,
+							 DATA AT(139264)) "," /* goes on */
+		      ENTRY(32768, 8192, 1, ZERO AT(32768)) "," /* hole of a raw file */
+		      ENTRY(40960, 4096, 1, DATA AT(40960)) "]\n",
+		      &map),
+		0);
+	assert_int_equal(n_extents(map), 2);
+	assert_extent(map, 0, 5, 3, 0, 32);
+	assert_extent(map, 1, 8, 3, 1, 8);
+	assert_int_equal(imagemap_placed_blocks(map), 6);
+}
+
+static void test_unaligned(void **state)
+{
+	_cleanup_map_ struct imagemap *map = NULL;
+
+	(void)state;
+	assert_int_equal(
+		parse("[" ENTRY(512, 8192, 0, DATA AT(66048)) "," /* one whole block inside */
+		      ENTRY(12288, 8192, 0, DATA AT(512)) ","	  /* at the wrong place */
+		      ENTRY(20480, 4095, 1, DATA AT(20480)) ","	  /* nearly a block */
+		      ENTRY(24576, 4608, 1, DATA AT(24576)) "]",
+		      &map),
+		0);
+	assert_int_equal(n_extents(map), 2);
+	assert_extent(map, 0, 1, 1, 0, 17);
+	assert_extent(map, 1, 6, 1, 1, 6);
+}
+
+static void test_beyond_file(void **state)
+{
+	struct image_layer layers[] = { two_layers[0], two_layers[1] };
+	const char *json =
+		"[" ENTRY(0, 8192, 1, DATA AT(0)) "," ENTRY(8192, 8192, 1, DATA AT(8192)) "]";
+	_cleanup_map_ struct imagemap *map = NULL;
+
+	(void)state;
+	layers[1].file_bytes = 12288; /* one block less than is claimed */
+	assert_int_equal(imagemap_parse(json, strlen(json), layers, 2, &map), 0);
+	assert_int_equal(imagemap_placed_blocks(map), 2);
+	map = imagemap_free(map);
+	layers[1].file_bytes = 12289;
+	assert_int_equal(imagemap_parse(json, strlen(json), layers, 2, &map), 0);
+	assert_int_equal(imagemap_placed_blocks(map), 4);
+}
+
+static void test_refused(void **state)
+{
+	static const struct {
+		const char *json;
+		int result;
+	} cases[] = {
+		{ "", -EBADMSG },
+		{ "[", -EBADMSG },
+		{ "{}", -EBADMSG },
+		{ "[{}]", -EBADMSG },
+		{ "[1]", -EBADMSG },
+		{ "[[[[[[[[", -EBADMSG },
+		{ "[]x", -EBADMSG },
+		{ "[" ENTRY(0, 4096, 0, DATA) ",]", -EBADMSG },
+		{ "[" ENTRY(0, 4096, 0, DATA) "]]", -EBADMSG },
+		{ "[" ENTRY(0, 4096, 0, DATA), -EBADMSG },
+		{ "[" ENTRY(0, 4096, 0, DATA) ENTRY(4096, 4096, 0, DATA) "]", -EBADMSG },
+		{ "[" ENTRY(0, 0, 0, DATA) "]", -EBADMSG },
+		{ "[" ENTRY(-1, 4096, 0, DATA) "]", -EBADMSG },
+		{ "[" ENTRY(0.5, 4096, 0, DATA) "]", -EBADMSG },
+		{ "[" ENTRY("0", 4096, 0, DATA) "]", -EBADMSG },
+		{ "[" ENTRY(0, 4096, 2, DATA) "]", -EBADMSG },
+		{ "[" ENTRY(0, 4096, 0, DATA AT(-4096)) "]", -EBADMSG },
+		{ "[" ENTRY(0, 4096, 0, DATA AT(null)) "]", -EBADMSG },
+		{ "[" ENTRY(0, 4096, 0, "\"zero\": 0, \"data\": true") "]", -EBADMSG },
+		{ "[" ENTRY(0, 4096, 0, DATA ", \"compressed\": 1") "]", -EBADMSG },
+		{ "[" ENTRY(0, 4096, 0, DATA ", \"data\": true") "]", -EBADMSG },
+		{ "[" ENTRY(4096, 4096, 0, DATA) "," ENTRY(0, 4096, 0, DATA) "]", -EBADMSG },
+		{ "[" ENTRY(0, 4097, 0, DATA) "," ENTRY(4096, 4096, 0, DATA) "]", -EBADMSG },
+		{ "[" ENTRY(9223372036854775807, 4096, 0, DATA) "]", -E2BIG },
+		{ "[" ENTRY(0, 9223372036854775807, 0, DATA) "]", -E2BIG },
+		{ "[" ENTRY(0, 4096, 0, DATA AT(9223372036854775807)) "]", -E2BIG },
+		{ "[" ENTRY(99999999999999999999, 4096, 0, DATA) "]", -EBADMSG },
+	};
+	struct imagemap *map = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		if (parse(cases[i].json, &map) != cases[i].result)
+			fail_msg("%s", cases[i].json);
+		assert_null(map);
+	}
+	assert_int_equal(imagemap_parse("[]", 2, two_layers, 0, &map), -EINVAL);
+	assert_int_equal(imagemap_parse("[]", 2, two_layers, IMAGEMAP_LAYERS_MAX + 1, &map),
+			 -EINVAL);
+	assert_int_equal(imagemap_parse("[]", IMAGEMAP_JSON_MAX + 1, two_layers, 2, &map), -E2BIG);
+	assert_int_equal(parse(" [ ] ", &map), 0);
+	assert_int_equal(imagemap_placed_blocks(map), 0);
+	imagemap_free(map);
+}
+
+/* Alternate blocks until there are too many extents. */
+static void test_too_many(void **state)
+{
+	_cleanup_free_ char *json = NULL;
+	struct imagemap *map = NULL;
+	size_t size = 0;
+	FILE *stream = open_memstream(&json, &size);
+
+	(void)state;
+	for (size_t i = 0; i <= IMAGEMAP_EXTENTS_MAX; i++)
+		fprintf(stream, "%c{\"start\":%zu,\"length\":4096,\"depth\":0,\"zero\":%s",
+			i ? ',' : '[', i * 8192, "false,\"data\":true,\"offset\":0}");
+	fprintf(stream, "]");
+	fclose(stream);
+	assert_int_equal(imagemap_parse(json, size, two_layers, 2, &map), -E2BIG);
+	assert_null(map);
+}
+
+static void test_lookup(void **state)
+{
+	_cleanup_map_ struct imagemap *map = NULL;
+	uint64_t count = 0, file_block = 77;
+	size_t layer = 77;
+
+	(void)state;
+	assert_int_equal(parse("[" ENTRY(8192, 8192, 0, DATA AT(65536)) "," ENTRY(
+				       40960, 4096, 1, DATA AT(40960)) "]",
+			       &map),
+			 0);
+	assert_false(imagemap_lookup(map, 0, &count, &layer, &file_block));
+	assert_int_equal(count, 2);
+	assert_int_equal(layer, 77);
+	assert_int_equal(file_block, 77);
+	assert_true(imagemap_lookup(map, 2, &count, &layer, &file_block));
+	assert_int_equal(count, 2);
+	assert_int_equal(layer, 0);
+	assert_int_equal(file_block, 16);
+	assert_true(imagemap_lookup(map, 3, &count, &layer, &file_block));
+	assert_int_equal(count, 1);
+	assert_int_equal(file_block, 17);
+	assert_false(imagemap_lookup(map, 4, &count, &layer, &file_block));
+	assert_int_equal(count, 6);
+	assert_true(imagemap_lookup(map, 10, &count, &layer, &file_block));
+	assert_int_equal(layer, 1);
+	assert_false(imagemap_lookup(map, 11, &count, &layer, &file_block));
+	assert_true(count > UINT32_MAX);
+}
+
+static void test_identity(void **state)
+{
+	_cleanup_map_ struct imagemap *map = NULL, *empty = NULL;
+	uint64_t count, file_block;
+	size_t layer;
+
+	(void)state;
+	assert_int_equal(imagemap_identity(10 * 4096 + 1, &map), 0);
+	assert_true(imagemap_lookup(map, 3, &count, &layer, &file_block));
+	assert_int_equal(count, 7);
+	assert_int_equal(layer, 0);
+	assert_int_equal(file_block, 3);
+	assert_false(imagemap_lookup(map, 10, &count, &layer, &file_block));
+	assert_int_equal(imagemap_identity(4095, &empty), 0);
+	assert_int_equal(n_extents(empty), 0);
+	assert_int_equal(imagemap_identity(1ull << 44, &map), -EFBIG);
+	assert_null(imagemap_free(NULL));
+}
+
+static void test_confirm(void **state)
+{
+	_cleanup_map_ struct imagemap *before = NULL, *after = NULL, *both = NULL;
+
+	(void)state;
+	assert_int_equal(
+		parse("[" ENTRY(0, 65536, 1, DATA AT(0)) "," ENTRY(
+			      65536, 65536, 0, DATA AT(327680)) "," ENTRY(131072, 65536, 0,
+									  DATA AT(393216)) "]",
+		      &before),
+		0);
+	/* The guest wrote 16 KiB over the base, and one cluster moved. */
+	assert_int_equal(
+		parse("[" ENTRY(0, 16384, 1, DATA AT(0)) "," ENTRY(16384, 16384, 0, DATA AT(16384)) "," ENTRY(
+			      32768, 32768, 1,
+			      DATA AT(32768)) "," ENTRY(65536, 65536, 0,
+							DATA AT(327680)) "," ENTRY(131072, 65536, 0,
+										   DATA AT(458752)) "]",
+		      &after),
+		0);
+	assert_int_equal(imagemap_confirm(before, after, &both), 0);
+	assert_int_equal(n_extents(both), 3);
+	assert_extent(both, 0, 0, 4, 1, 0);
+	assert_extent(both, 1, 8, 8, 1, 8);
+	assert_extent(both, 2, 16, 16, 0, 80);
+}
+
+static void test_translate(void **state)
+{
+	_cleanup_map_ struct imagemap *map = NULL;
+	_cleanup_blockset_ struct blockset *disk = blockset_new(), *file = blockset_new(),
+					   *back = blockset_new();
+
+	(void)state;
+	assert_int_equal(
+		parse("[" ENTRY(0, 65536, 1, DATA AT(0)) "," ENTRY(
+			      65536, 65536, 0, DATA AT(327680)) "," ENTRY(196608, 65536, 0,
+									  DATA AT(262144)) "]",
+		      &map),
+		0);
+	blockset_add(disk, 10, 10); /* 10..15 base, 16..19 top */
+	blockset_add(disk, 40, 20); /* 48..59 top */
+	imagemap_to_file(map, 0, disk, file);
+	assert_int_equal(blockset_count(file), 4 + 12);
+	assert_int_equal(blockset_count_run(file, 80, 4), 4);
+	assert_int_equal(blockset_count_run(file, 64, 12), 12);
+	imagemap_to_disk(map, 0, file, back);
+	assert_int_equal(blockset_count(back), 16);
+	assert_int_equal(blockset_and_count(back, disk), 16);
+	blockset_clear(file);
+	imagemap_to_file(map, 1, disk, file);
+	assert_int_equal(blockset_count(file), 6);
+	assert_int_equal(blockset_count_run(file, 10, 6), 6);
+}
+
+static void test_argv(void **state)
+{
+	const struct image_layer layers[] = {
+		{ "/a,b/top", "qcow2", false, 0 },
+		{ "/dev/vg/mid", "qcow2", true, 0 },
+		{ "/base", "raw", false, 0 },
+	};
+	struct image_layer bad = layers[2];
+	struct imagemap_argv argv;
+
+	(void)state;
+	assert_int_equal(imagemap_argv(layers, 3, &argv), 0);
+	assert_string_equal(argv.argv[0], "qemu-img");
+	assert_string_equal(argv.argv[5],
+			    "driver=qcow2,file.driver=file,file.filename=/a,,b/top,"
+			    "backing.driver=qcow2,backing.file.driver=host_device,"
+			    "backing.file.filename=/dev/vg/mid,"
+			    "backing.backing.driver=raw,backing.backing.file.driver=file,"
+			    "backing.backing.file.filename=/base");
+	assert_null(argv.argv[6]);
+	imagemap_argv_done(&argv);
+	bad.format = "vmdk";
+	assert_int_equal(imagemap_argv(&bad, 1, &argv), -EOPNOTSUPP);
+	bad = layers[2];
+	bad.path = "json:{}";
+	assert_int_equal(imagemap_argv(&bad, 1, &argv), -EINVAL);
+	assert_int_equal(imagemap_argv(layers, 0, &argv), -EINVAL);
+}
+
+/* --- with the real tool: what the map says is compared with what the disk contains --- */
+
+struct folder {
+	char path[40];
+	char top[64], mid[64], base[64], flat[64], name[64];
+};
+
+static int run_tool(const char *const argv[], char **ret_out, size_t *ret_size)
+{
+	int fds[2], status;
+	FILE *stream;
+	char buffer[4096];
+	ssize_t n;
+	pid_t pid;
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	fflush(NULL);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		dup2(fds[1], STDOUT_FILENO);
+		execvp(argv[0], (char *const *)argv);
+		_exit(127);
+	}
+	close(fds[1]);
+	*ret_out = NULL;
+	stream = open_memstream(ret_out, ret_size);
+	while ((n = read(fds[0], buffer, sizeof(buffer))) > 0)
+		fwrite(buffer, 1, (size_t)n, stream);
+	fclose(stream);
+	close(fds[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void tool(const char *first, ...)
+{
+	const char *argv[32] = { first };
+	_cleanup_free_ char *out = NULL;
+	size_t n = 1, size;
+	va_list ap;
+	int status;
+
+	va_start(ap, first);
+	while (n < ARRAY_SIZE(argv) - 1 && (argv[n] = va_arg(ap, const char *)))
+		n++;
+	va_end(ap);
+	status = run_tool(argv, &out, &size);
+	if (status != 0)
+		fail_msg("%s %s: status %d, %s", first, argv[1], status, out);
+}
+
+static void folder_done(struct folder *folder)
+{
+	const char *names[] = { folder->top, folder->mid, folder->base, folder->flat,
+				folder->name };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		unlink(names[i]);
+	rmdir(folder->path);
+}
+
+#define _cleanup_folder_ _cleanup_(folder_done)
+
+static void folder_make(struct folder *folder)
+{
+	const char *const version[] = { "qemu-img", "--version", NULL };
+	_cleanup_free_ char *out = NULL;
+	size_t size;
+
+	if (run_tool(version, &out, &size) != 0) {
+		print_message("no qemu-img\n");
+		skip();
+	}
+	strcpy(folder->path, "/tmp/pagepact-test-XXXXXX");
+	assert_non_null(mkdtemp(folder->path));
+	snprintf(folder->top, sizeof(folder->top), "%s/top.qcow2", folder->path);
+	snprintf(folder->mid, sizeof(folder->mid), "%s/mid.qcow2", folder->path);
+	snprintf(folder->base, sizeof(folder->base), "%s/base.raw", folder->path);
+	snprintf(folder->flat, sizeof(folder->flat), "%s/flat.raw", folder->path);
+	snprintf(folder->name, sizeof(folder->name), "%s/a,b=c.raw", folder->path);
+}
+
+/* Each block with contents of its own, but for some holes. */
+static void write_base(const char *path, size_t bytes)
+{
+	_cleanup_close_ int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	char block[4096];
+
+	assert_true(fd >= 0);
+	for (size_t at = 0; at < bytes; at += 4096) {
+		size_t n = bytes - at < 4096 ? bytes - at : 4096;
+
+		memset(block, (int)(1 + at / 4096 % 251), sizeof(block));
+		memcpy(block, &at, sizeof(at));
+		if (at / 65536 % 4 != 3)
+			assert_int_equal(pwrite(fd, block, n, (off_t)at), n);
+	}
+	assert_int_equal(ftruncate(fd, (off_t)bytes), 0);
+}
+
+static struct imagemap *map_of(const struct image_layer *layers, size_t n)
+{
+	struct imagemap *map = NULL;
+	_cleanup_free_ char *out = NULL;
+	struct imagemap_argv argv;
+	size_t size;
+
+	assert_int_equal(imagemap_argv(layers, n, &argv), 0);
+	assert_int_equal(run_tool(argv.argv, &out, &size), 0);
+	imagemap_argv_done(&argv);
+	assert_int_equal(imagemap_parse(out, size, layers, n, &map), 0);
+	return map;
+}
+
+static bool block_at(int fd, uint64_t block, char ret[4096])
+{
+	memset(ret, 0, 4096);
+	return pread(fd, ret, 4096, (off_t)(block * 4096)) > 0;
+}
+
+/*
+ * Every block that is placed has in its file what the disk has. Returns how many blocks with data
+ * are not placed.
+ */
+static size_t assert_contents(const struct imagemap *map, const char *flat,
+			      const struct image_layer *layers, size_t n, size_t blocks)
+{
+	static const char zeros[4096];
+	_cleanup_close_ int disk = open(flat, O_RDONLY | O_CLOEXEC);
+	int files[IMAGEMAP_LAYERS_MAX];
+	size_t unplaced = 0, layer;
+	uint64_t count, file_block;
+	char want[4096], found[4096];
+
+	assert_true(disk >= 0);
+	for (size_t i = 0; i < n; i++)
+		assert_true((files[i] = open(layers[i].path, O_RDONLY | O_CLOEXEC)) >= 0);
+	for (uint64_t block = 0; block < blocks; block++) {
+		assert_true(block_at(disk, block, want));
+		if (!imagemap_lookup(map, block, &count, &layer, &file_block)) {
+			unplaced += memcmp(want, zeros, 4096) != 0;
+			continue;
+		}
+		assert_true(layer < n);
+		assert_true(block_at(files[layer], file_block, found));
+		assert_memory_equal(want, found, 4096);
+	}
+	for (size_t i = 0; i < n; i++)
+		close(files[i]);
+	return unplaced;
+}
+
+static void test_real_chain(void **state)
+{
+	_cleanup_folder_ struct folder f = { 0 };
+	_cleanup_map_ struct imagemap *map = NULL;
+	struct image_layer layers[3];
+
+	(void)state;
+	folder_make(&f);
+	write_base(f.base, 2048 * KIB + 1536); /* ends in the middle of a block */
+	tool("qemu-img", "create", "-q", "-f", "qcow2", "-b", f.base, "-F", "raw", f.mid, "3M",
+	     NULL);
+	tool("qemu-io", "-f", "qcow2", "-c", "write -P 171 100k 40k", "-c", "write -P 172 1M 64k",
+	     f.mid, NULL);
+	tool("qemu-img", "create", "-q", "-f", "qcow2", "-b", f.mid, "-F", "qcow2", f.top, "4M",
+	     NULL);
+	tool("qemu-io", "-f", "qcow2", "-c", "write -P 173 1032k 4k", "-c", "write -z 256k 128k",
+	     "-c", "write -c -P 174 512k 64k", "-c", "write -P 175 3500k 100k", f.top, NULL);
+	tool("qemu-img", "convert", "-q", "-U", "-f", "qcow2", "-O", "raw", f.top, f.flat, NULL);
+	layers[0] = (struct image_layer){ f.top, "qcow2", false, 0 };
+	layers[1] = (struct image_layer){ f.mid, "qcow2", false, 0 };
+	layers[2] = (struct image_layer){ f.base, "raw", false, 2048 * KIB + 1536 };
+	map = map_of(layers, 3);
+	/* Not placed: the compressed cluster, and the base's last block, which is not whole. */
+	assert_int_equal(assert_contents(map, f.flat, layers, 3, 1024), 16 + 1);
+	/* 4 clusters of zeros and the compressed one of base's 512 blocks are covered by the top.
+	 */
+	assert_true(imagemap_placed_blocks(map) >= 512 - 32 - 16 + 16);
+}
+
+/* Clusters of 512 bytes lie anywhere: what is not aligned must not be placed. */
+static void test_real_small_clusters(void **state)
+{
+	_cleanup_folder_ struct folder f = { 0 };
+	_cleanup_map_ struct imagemap *map = NULL;
+	struct image_layer layers[2];
+
+	(void)state;
+	folder_make(&f);
+	write_base(f.base, 1024 * KIB);
+	tool("qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=512", "-b", f.base,
+	     "-F", "raw", f.top, NULL);
+	tool("qemu-io", "-f", "qcow2", "-c", "write -P 3 512 16k", "-c", "write -P 4 100k 16k",
+	     "-c", "write -P 5 300k 1k", f.top, NULL);
+	tool("qemu-img", "convert", "-q", "-U", "-f", "qcow2", "-O", "raw", f.top, f.flat, NULL);
+	layers[0] = (struct image_layer){ f.top, "qcow2", false, 0 };
+	layers[1] = (struct image_layer){ f.base, "raw", false, 1024 * KIB };
+	map = map_of(layers, 2);
+	assert_true(assert_contents(map, f.flat, layers, 2, 256) >= 2);
+	assert_true(imagemap_placed_blocks(map) >= 240);
+}
+
+/* The name is that of a file, whatever it looks like; and the format is never guessed. */
+static void test_real_name_and_format(void **state)
+{
+	_cleanup_folder_ struct folder f = { 0 };
+	_cleanup_map_ struct imagemap *map = NULL;
+	struct image_layer layer;
+	char magic[4096] = "QFI\xfb";
+	_cleanup_close_ int fd = -1;
+
+	(void)state;
+	folder_make(&f);
+	write_base(f.name, 256 * KIB);
+	fd = open(f.name, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, magic, sizeof(magic), 0), sizeof(magic));
+	layer = (struct image_layer){ f.name, "raw", false, 256 * KIB };
+	map = map_of(&layer, 1);
+	assert_int_equal(n_extents(map), 1);
+	assert_extent(map, 0, 0, 64, 0, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_kinds),
+		cmocka_unit_test(test_unaligned),
+		cmocka_unit_test(test_beyond_file),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_too_many),
+		cmocka_unit_test(test_lookup),
+		cmocka_unit_test(test_identity),
+		cmocka_unit_test(test_confirm),
+		cmocka_unit_test(test_translate),
+		cmocka_unit_test(test_argv),
+		cmocka_unit_test(test_real_chain),
+		cmocka_unit_test(test_real_small_clusters),
+		cmocka_unit_test(test_real_name_and_format),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

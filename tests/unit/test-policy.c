@@ -1,0 +1,644 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which orders come from which world: one drawing a case. */
+#include "policy-test.h"
+
+#include <errno.h>
+
+#include "base/cleanup.h"
+
+#define _cleanup_world_ _cleanup_(world_done)
+#define _cleanup_plan_	_cleanup_(plan_done)
+
+struct policy_case {
+	const char *name;
+	struct image_drawing images[WORLD_IMAGES];
+	struct guest_drawing guests[WORLD_GUESTS];
+	const char *orders;
+	const char *refusal; /* part of one, or NULL */
+};
+
+#define ONE_DOMAIN .domain = "d"
+
+static const struct policy_case cases[] = {
+	{
+		.name = "an empty host",
+		.orders = "",
+	},
+	{
+		.name = "exactly one holder: the host's copy goes",
+		.images = { { "base", .host = "xxxxxx" } },
+		.guests = { { "a", .cache = { "wmc.." } } },
+		.orders = "trim base 0-2",
+	},
+	{
+		.name = "nobody holds it: the host's is the only copy, and stays",
+		.images = { { "base", .host = "xxxxxx" } },
+		.guests = { { "a", .cache = { "......" } } },
+		.orders = "",
+	},
+	{
+		.name = "only the guest holds it: nothing is a duplicate",
+		.images = { { "base", .host = "......" } },
+		.guests = { { "a", .cache = { "cccccc" } } },
+		.orders = "",
+	},
+	{
+		.name = "two holders: both copies go, the host's serves both",
+		.images = { { "base", .host = "xxxxxx" } },
+		.guests = { { "a", ONE_DOMAIN, .cache = { "cc...." } },
+			    { "b", ONE_DOMAIN, .cache = { "cc...." } } },
+		.orders = "evict a base 0-1; evict b base 0-1",
+	},
+	{
+		.name = "step 1 before step 2, though for other blocks",
+		.images = { { "base", .host = "xxxxxx" } },
+		.guests = { { "a", ONE_DOMAIN, .cache = { "ccc..." } },
+			    { "b", ONE_DOMAIN, .cache = { "cc...." } } },
+		.orders = "trim base 2",
+	},
+	{
+		.name = "coldest first, of all guests",
+		.images = { { "base", .host = "xxxxxx" } },
+		.guests = { { "a", ONE_DOMAIN, .cache = { "wcwcmm" } },
+			    { "b", ONE_DOMAIN, .cache = { "ccwwcw" } } },
+		.orders = "evict a base 1,3; evict b base 0-1,4; evict a base 0,2; evict b base 2-3,5",
+	},
+	{
+		.name = "mapped, dirty and hot stay",
+		.images = { { "base", .host = "xxxxxx" } },
+		.guests = { { "a", ONE_DOMAIN, .cache = { "mmmccc" } },
+			    { "b", ONE_DOMAIN, .cache = { "mmmmmm" } } },
+		.orders = "evict a base 3-5",
+	},
+	{
+		.name = "not opted in: no orders, and the host's copies of what it alone holds stay",
+		.images = { { "base", .host = "xxxxxx" } },
+		.guests = { { "a", ONE_DOMAIN, .observe = true, .cache = { "ccc.c." } },
+			    { "b", ONE_DOMAIN, .cache = { "cc...c" } } },
+		.orders = "trim base 5",
+		.refusal = "act = no",
+	},
+	{
+		.name = "not opted in: the other holder still gives up its copy",
+		.images = { { "base", .host = "xxxxxx" } },
+		.guests = { { "a", ONE_DOMAIN, .observe = true, .cache = { "ccc..." } },
+			    { "b", ONE_DOMAIN, .cache = { "cc...." } } },
+		.orders = "evict b base 0-1",
+	},
+	{
+		.name = "a paused guest gets no orders",
+		.images = { { "base", .host = "xxxxxx" } },
+		.guests = { { "a", ONE_DOMAIN, .order_refusal = "it is paused", .cache = { "cc.c" } },
+			    { "b", ONE_DOMAIN, .cache = { "cc...." } } },
+		.orders = "evict b base 0-1",
+		.refusal = "it is paused",
+	},
+	{
+		.name = "a backup has the image open: no trim, so the guest's cold copies go",
+		.images = { { "base", .host = "xxxxxx", .trim_refusal = "process 123 has it open" } },
+		.guests = { { "a", .cache = { "cwmc.." } } },
+		.orders = "evict a base 0,3",
+		.refusal = "process 123 has it open",
+	},
+	{
+		.name = "the same without known age: what is not hot goes",
+		.images = { { "base", .host = "xxxxxx", .trim_refusal = "process 123 has it open" } },
+		.guests = { { "a", .ageless = true, .cache = { "cwmc.." } } },
+		.orders = "evict a base 0-1,3",
+	},
+	{
+		.name = "a silent user may hold anything: no trim",
+		.images = { { "base", .host = "xxxxxx" } },
+		.guests = { { "a", ONE_DOMAIN, .cache = { "mmm..." } },
+			    { "b", ONE_DOMAIN, .silent = true, .cache = { "......" } } },
+		.orders = "",
+		.refusal = "guest b has it, whose agent does not answer",
+	},
+	{
+		.name = "a user whose cache is not known: no trim",
+		.images = { { "base", .host = "xxxxxx" } },
+		.guests = { { "a", ONE_DOMAIN, .cache = { "mmm..." } },
+			    { "b", ONE_DOMAIN, .cache = { "?" } } },
+		.orders = "",
+		.refusal = "guest b has it, whose cache is not known",
+	},
+	{
+		.name = "the host's residency is not known: nothing",
+		.images = { { "base", .host = NULL } },
+		.guests = { { "a", ONE_DOMAIN, .cache = { "cccccc" } },
+			    { "b", ONE_DOMAIN, .cache = { "cccccc" } } },
+		.orders = "",
+		.refusal = "what the host caches of it is not known",
+	},
+	{
+		.name = "two domains, not public: takes no part (findings 1.8)",
+		.images = { { "base", .host = "xxxxxx" }, { "own", .host = "xx" } },
+		.guests = { { "a", .domain = "red", .cache = { "cc.c..", "c." } },
+			    { "b", .domain = "blue", .cache = { "cc...." } } },
+		.orders = "trim own 0",
+		.refusal = "more than one sharing domain",
+	},
+	{
+		.name = "two domains, public: takes part",
+		.images = { { "base", .host = "xxxxxx", .is_public = true } },
+		.guests = { { "a", .domain = "red", .cache = { "cc...." } },
+			    { "b", .domain = "blue", .cache = { "cc...." } } },
+		.orders = "evict b base 0-1; evict a base 0-1",
+	},
+	{
+		.name = "two domains by their names alone",
+		.images = { { "base", .host = "xxxxxx" } },
+		.guests = { { "a", .cache = { "cc...." } }, { "b", .cache = { "cc...." } } },
+		.orders = "",
+		.refusal = "more than one sharing domain",
+	},
+	{
+		.name = "one domain's trims do not hold up another's evictions",
+		.images = { { "red", .host = "xxxx" }, { "blue", .host = "xxxx" } },
+		.guests = { { "a", .domain = "red", .cache = { "c..." } },
+			    { "b", .domain = "blue", .cache = { NULL, "cc.." } },
+			    { "c", .domain = "blue", .cache = { NULL, "cc.." } } },
+		.orders = "evict b blue 0-1; evict c blue 0-1; trim red 0",
+	},
+	{
+		.name = "a public image's trims hold up those that reach it, and nobody else",
+		.images = { { "base", .host = "xxxx", .is_public = true }, { "blue", .host = "xx" }, { "red", .host = "xx" } },
+		.guests = { { "a", .domain = "blue", .cache = { "m...", "cc" } },
+			    { "b", .domain = "blue", .cache = { NULL, "cc" } },
+			    { "c", .domain = "red", .cache = { NULL, NULL, "cc" } },
+			    { "d", .domain = "red", .cache = { NULL, NULL, "cc" } } },
+		.orders = "evict c red 0-1; evict d red 0-1; trim base 0",
+	},
+	{
+		.name = "a map that is not to be trusted: nobody is asked, by image",
+		.images = { { "base", .host = "xxxx", .order_refusal = "its map is not settled",
+			      .trim_refusal = "its map is not settled" } },
+		.guests = { { "a", ONE_DOMAIN, .cache = { "cccc" } },
+			    { "b", ONE_DOMAIN, .cache = { "cccc" } } },
+		.orders = "",
+		.refusal = "its map is not settled",
+	},
+};
+
+static void test_cases(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_world_ struct world w;
+		_cleanup_plan_ struct plan plan = {};
+		char text[1024];
+
+		world_draw(&w, cases[i].images, cases[i].guests);
+		world_decide(&w, &plan);
+		plan_text(&w, &plan, text, sizeof(text));
+		if (strcmp(text, cases[i].orders) != 0)
+			fail_msg("%s: \"%s\", not \"%s\"", cases[i].name, text, cases[i].orders);
+		if (cases[i].refusal && !plan_refuses(&plan, cases[i].refusal))
+			fail_msg("%s: not refused: %s", cases[i].name, cases[i].refusal);
+	}
+}
+
+static const struct image_drawing one_image[WORLD_IMAGES] = { { "base", .host = "xxxxxxxx" } };
+static const struct guest_drawing two_guests[WORLD_GUESTS] = {
+	{ "a", ONE_DOMAIN, .cache = { "cccccccc" } },
+	{ "b", ONE_DOMAIN, .cache = { "wwwwwwww" } },
+};
+static const struct guest_drawing one_guest[WORLD_GUESTS] = { { "a", .cache = { "cccc..cc" } } };
+
+static void assert_plan(struct world *w, const char *expected)
+{
+	_cleanup_plan_ struct plan plan = {};
+	char text[1024];
+
+	world_decide(w, &plan);
+	plan_text(w, &plan, text, sizeof(text));
+	assert_string_equal(text, expected);
+}
+
+static void test_quotas(void **state)
+{
+	_cleanup_world_ struct world w;
+
+	(void)state;
+	world_draw(&w, one_image, two_guests);
+	w.config.round_guest_bytes = 3 * BLOCK_BYTES;
+	assert_plan(&w, "evict a base 0-2; evict b base 0-2");
+	w.config.round_domain_bytes = 4 * BLOCK_BYTES + 1;
+	assert_plan(&w, "evict a base 0-2; evict b base 0");
+	w.request.bytes = 2 * BLOCK_BYTES;
+	assert_plan(&w, "evict a base 0-1");
+	w.request.bytes = BLOCK_BYTES - 1;
+	assert_plan(&w, "");
+	w.request = (struct policy_request){ .asked = true, .guest = "b" };
+	assert_plan(&w, "evict b base 0-2");
+	w.config = config_plain;
+	w.config.round_domain_bytes = BLOCK_BYTES - 1;
+	assert_plan(&w, "");
+}
+
+static void test_long_runs_only(void **state)
+{
+	_cleanup_world_ struct world w;
+
+	(void)state;
+	world_draw(&w, one_image, one_guest);
+	w.config.min_run_blocks = 3;
+	assert_plan(&w, "trim base 0-3");
+	w.config.min_run_blocks = 5;
+	assert_plan(&w, "");
+}
+
+/* Half for each domain whatever the other has, and no byte more than was asked for. */
+static void test_request_is_divided(void **state)
+{
+	static const struct image_drawing images[WORLD_IMAGES] = { { "red", .host = "xxxx" },
+								   { "blue", .host = "xxxx" } };
+	static const struct guest_drawing guests[WORLD_GUESTS] = {
+		{ "a", .cache = { "cccc", NULL } },
+		{ "b", .cache = { NULL, "cccc" } },
+		{ "c", .observe = true },
+	};
+	_cleanup_world_ struct world w;
+
+	(void)state;
+	world_draw(&w, images, guests);
+	w.request.bytes = 3 * BLOCK_BYTES;
+	assert_plan(&w, "trim red 0-1; trim blue 0");
+	blockset_clear(w.resident[0]);
+	assert_plan(&w, "trim blue 0");
+	w.request = (struct policy_request){ .asked = true, .guest = "a", .bytes = BLOCK_BYTES };
+	assert_plan(&w, "");
+}
+
+static void test_request_for_one_guest(void **state)
+{
+	static const struct image_drawing images[WORLD_IMAGES] = { { "base", .host = "xxxxxx" } };
+	static const struct guest_drawing guests[WORLD_GUESTS] = {
+		{ "a", ONE_DOMAIN, .cache = { "c.cc.." } },
+		{ "b", ONE_DOMAIN, .cache = { ".ccc.." } },
+	};
+	_cleanup_world_ struct world w;
+	struct plan plan;
+
+	(void)state;
+	world_draw(&w, images, guests);
+	w.request.guest = "b";
+	assert_plan(&w, "trim base 1");
+	blockset_clear(w.held[0][0]);
+	blockset_clear(w.evictable[0][0]);
+	assert_plan(&w, "trim base 1-3");
+	w.request.guest = "nobody";
+	assert_int_equal(policy_decide(&w.snapshot, &w.config, &w.state, &w.request, &plan),
+			 -ENOENT);
+}
+
+static void test_watermarks(void **state)
+{
+	/* Of 1000 bytes: below 100 it begins, at 200 it ends, between them it goes on as it was. */
+	static const struct {
+		uint64_t available;
+		const char *orders;
+	} times[] = { { 150, "" }, { 99, "trim base 0-3,6-7" }, { 199, "trim base 0-3,6-7" },
+		      { 200, "" }, { 150, "" },			{ 0, "trim base 0-3,6-7" } };
+	_cleanup_world_ struct world w;
+
+	(void)state;
+	world_draw(&w, one_image, one_guest);
+	w.config.start_available_permille = 100;
+	w.config.stop_available_permille = 200;
+	w.request.asked = false;
+	for (size_t i = 0; i < ARRAY_SIZE(times); i++) {
+		w.snapshot.host.memory_available_bytes = times[i].available;
+		assert_plan(&w, times[i].orders);
+	}
+	w.config.stop_available_permille = w.config.start_available_permille = 0;
+	assert_plan(&w, "");
+	w.request.asked = true;
+	assert_plan(&w, "trim base 0-3,6-7");
+}
+
+/* The trap that owing is for: without it, round two would undo what round one was told. */
+static void test_owed_copies_stay(void **state)
+{
+	static const struct guest_drawing guests[WORLD_GUESTS] = {
+		{ "a", ONE_DOMAIN, .cache = { "cccc...." } },
+		{ "b", ONE_DOMAIN, .cache = { "mmmm...." } },
+	};
+	_cleanup_world_ struct world w;
+	_cleanup_plan_ struct plan plan = {};
+
+	(void)state;
+	world_draw(&w, one_image, guests);
+	world_decide(&w, &plan);
+	world_apply(&w, &plan);
+	world_pass(&w, 5000000);
+	assert_plan(&w, "");
+	/* It read block 1 again, from the host; what it has not read stays owed until it lapses. */
+	assert_int_equal(blockset_add(w.held[0][0], 1, 1), 0);
+	world_pass(&w, 5000000);
+	assert_plan(&w, "");
+	blockset_clear(w.held[0][0]);
+	world_pass(&w, 5000000);
+	assert_plan(&w, "trim base 1");
+	world_pass(&w, w.config.owed_usec);
+	assert_plan(&w, "trim base 0-3");
+}
+
+/* What the host keeps for one guest is, for another that holds it too, no longer its alone. */
+static void test_owed_is_shared(void **state)
+{
+	static const struct guest_drawing guests[WORLD_GUESTS] = {
+		{ "a", ONE_DOMAIN, .cache = { "cccc...." } },
+		{ "b", ONE_DOMAIN, .cache = { "mmmm...." } },
+	};
+	_cleanup_world_ struct world w;
+	_cleanup_plan_ struct plan plan = {};
+
+	(void)state;
+	world_draw(&w, one_image, guests);
+	world_decide(&w, &plan);
+	world_apply(&w, &plan);
+	world_pass(&w, 5000000);
+	assert_int_equal(blockset_add(w.evictable[0][1], 2, 1), 0);
+	assert_plan(&w, "evict b base 2");
+}
+
+/* The scan from before the eviction shows the blocks as held: that is no read of them. */
+static void test_old_scan_settles_nothing(void **state)
+{
+	static const struct guest_drawing guests[WORLD_GUESTS] = {
+		{ "a", ONE_DOMAIN, .cache = { "cccc...." } },
+		{ "b", ONE_DOMAIN, .cache = { "mmmm...." } },
+	};
+	_cleanup_world_ struct world w;
+	_cleanup_plan_ struct plan plan = {}, again = {};
+
+	(void)state;
+	world_draw(&w, one_image, guests);
+	world_decide(&w, &plan);
+	assert_int_equal(policy_applied(&w.state, &w.snapshot, &plan.orders[0],
+					w.snapshot.now_usec + 1, 4 * BLOCK_BYTES),
+			 0);
+	w.snapshot.now_usec += 1000;
+	world_decide(&w, &again);
+	blockset_clear(w.held[0][0]);
+	blockset_clear(w.evictable[0][0]);
+	blockset_clear(w.cold[0][0]);
+	world_pass(&w, 1000);
+	assert_plan(&w, "");
+}
+
+static void test_delay(void **state)
+{
+	_cleanup_world_ struct world w;
+	_cleanup_plan_ struct plan plan = {}, later = {};
+
+	(void)state;
+	world_draw(&w, one_image, one_guest);
+	w.config.delay_usec = 1000000;
+	w.config.round_domain_bytes = BLOCK_BYTES;
+	world_decide(&w, &plan);
+	world_apply(&w, &plan);
+	world_pass(&w, 500000);
+	world_decide(&w, &later);
+	assert_int_equal(later.n_orders, 0);
+	assert_int_equal(later.retry_usec, WORLD_START_USEC + 1 + 1000000);
+	world_pass(&w, 500001);
+	assert_plan(&w, "trim base 1");
+}
+
+static void test_delay_of_guests(void **state)
+{
+	_cleanup_world_ struct world w;
+	_cleanup_plan_ struct plan plan = {}, later = {};
+
+	(void)state;
+	world_draw(&w, one_image, one_guest);
+	w.images[0].trim_refusal = "a backup";
+	w.config.delay_usec = 1000000;
+	w.config.round_guest_bytes = BLOCK_BYTES;
+	world_decide(&w, &plan);
+	world_apply(&w, &plan);
+	world_pass(&w, 500000);
+	world_decide(&w, &later);
+	assert_int_equal(later.n_orders, 0);
+	assert_int_equal(later.retry_usec, WORLD_START_USEC + 1 + 1000000);
+	world_pass(&w, 500001);
+	assert_plan(&w, "evict a base 1");
+}
+
+/* A trim that the look-up does not show yet: the guests' copies may be the only ones by now. */
+static void test_stale_residency_waits(void **state)
+{
+	static const struct image_drawing images[WORLD_IMAGES] = { { "base", .host = "xxxx" } };
+	static const struct guest_drawing guests[WORLD_GUESTS] = { { "a", .cache = { "cc.." } } };
+	_cleanup_world_ struct world w;
+	_cleanup_plan_ struct plan plan = {}, second = {};
+
+	(void)state;
+	world_draw(&w, images, guests);
+	world_decide(&w, &plan);
+	assert_int_equal(policy_applied(&w.state, &w.snapshot, &plan.orders[0],
+					w.snapshot.now_usec + 1, 2 * BLOCK_BYTES),
+			 0);
+	/* A backup begins: the guest's copies of what the host seems to hold would be next. */
+	w.images[0].trim_refusal = "a backup";
+	w.snapshot.now_usec += 1000;
+	w.guests[0].scan_usec = w.snapshot.now_usec;
+	world_decide(&w, &second);
+	assert_int_equal(second.n_orders, 0);
+	assert_int_equal(second.retry_usec, w.snapshot.now_usec);
+}
+
+/* What was seen before the last act is not acted upon: the second order would be for ghosts. */
+static void test_stale_views_wait(void **state)
+{
+	_cleanup_world_ struct world w;
+	_cleanup_plan_ struct plan plan = {}, second = {}, third = {};
+
+	(void)state;
+	world_draw(&w, one_image, two_guests);
+	w.images[0].trim_refusal = "a backup";
+	world_decide(&w, &plan);
+	assert_int_equal(policy_applied(&w.state, &w.snapshot, &plan.orders[0],
+					w.snapshot.now_usec + 100, 0),
+			 0);
+	w.config.backoff_usec = 0;
+	w.snapshot.now_usec += 1000;
+	world_decide(&w, &second);
+	assert_int_equal(second.n_orders, 1);
+	assert_int_equal(second.orders[0].guest, 1);
+	assert_int_equal(second.retry_usec, w.snapshot.now_usec);
+	/* Where the host may trim, that comes first, and has to know what all users hold now. */
+	w.images[0].trim_refusal = NULL;
+	world_decide(&w, &third);
+	assert_int_equal(third.n_orders, 0);
+	assert_int_equal(third.retry_usec, w.snapshot.now_usec);
+}
+
+/* A guest evicted what the host held; by the old scan it is the only holder of nothing else. */
+static void test_no_trim_by_an_old_scan(void **state)
+{
+	_cleanup_world_ struct world w;
+	_cleanup_plan_ struct plan plan = {};
+
+	(void)state;
+	world_draw(&w, one_image, one_guest);
+	w.images[0].trim_refusal = "a backup";
+	world_decide(&w, &plan);
+	assert_int_equal(plan.n_orders, 1);
+	assert_int_equal(policy_applied(&w.state, &w.snapshot, &plan.orders[0],
+					w.snapshot.now_usec + 100, 8 * BLOCK_BYTES),
+			 0);
+	/* The backup ends; owed copies are not what is tested here. */
+	w.images[0].trim_refusal = NULL;
+	w.config.owed_usec = 0;
+	w.snapshot.now_usec += 1000;
+	assert_plan(&w, "");
+	world_apply(&w, &plan);
+	world_pass(&w, 1000);
+	assert_plan(&w, "");
+}
+
+static void test_backoff_doubles(void **state)
+{
+	_cleanup_world_ struct world w;
+
+	(void)state;
+	world_draw(&w, one_image, one_guest);
+	for (unsigned n = 0; n < 10; n++) {
+		_cleanup_plan_ struct plan plan = {}, refused = {};
+		uint64_t wait_usec = w.config.backoff_usec << (n < 6 ? n : 6);
+
+		world_decide(&w, &plan);
+		assert_int_equal(plan.n_orders, 1);
+		assert_int_equal(policy_applied(&w.state, &w.snapshot, &plan.orders[0],
+						w.snapshot.now_usec, 0),
+				 0);
+		world_pass(&w, wait_usec - 1);
+		world_decide(&w, &refused);
+		assert_int_equal(refused.n_orders, 0);
+		assert_int_equal(refused.retry_usec, 0);
+		assert_true(plan_refuses(&refused, "brought next to nothing"));
+		world_pass(&w, 1);
+	}
+	assert_int_equal(w.state.trims.tried, 10);
+	assert_int_equal(w.state.trims.fruitless, 10);
+	assert_int_equal(w.state.trims.applied_bytes, 0);
+	assert_int_equal(w.state.trims.refused_bytes, 10 * 6 * BLOCK_BYTES);
+}
+
+static void test_backoff_of_guests(void **state)
+{
+	_cleanup_world_ struct world w;
+	_cleanup_plan_ struct plan plan = {}, refused = {};
+
+	(void)state;
+	world_draw(&w, one_image, one_guest);
+	w.images[0].trim_refusal = "a backup";
+	world_decide(&w, &plan);
+	assert_int_equal(policy_applied(&w.state, &w.snapshot, &plan.orders[0],
+					w.snapshot.now_usec, plan.orders[0].n_blocks * 511),
+			 0);
+	world_pass(&w, w.config.backoff_usec - 1);
+	world_decide(&w, &refused);
+	assert_int_equal(refused.n_orders, 0);
+	assert_true(plan_refuses(&refused, "asking it brought next to nothing; again in 1 s"));
+	world_pass(&w, 1);
+	/* An eighth is enough. */
+	assert_int_equal(policy_applied(&w.state, &w.snapshot, &plan.orders[0],
+					w.snapshot.now_usec, plan.orders[0].n_blocks * 512),
+			 0);
+	world_pass(&w, 1);
+	assert_plan(&w, "evict a base 0-3,6-7");
+}
+
+static void test_old_views(void **state)
+{
+	_cleanup_world_ struct world w;
+	_cleanup_plan_ struct plan plan = {};
+
+	(void)state;
+	world_draw(&w, one_image, one_guest);
+	w.snapshot.now_usec += w.config.scan_age_max_usec + 1;
+	w.images[0].resident_usec = w.snapshot.now_usec;
+	world_decide(&w, &plan);
+	assert_int_equal(plan.n_orders, 0);
+	assert_true(plan_refuses(&plan, "its last scan is too old"));
+	plan_done(&plan);
+
+	world_pass(&w, 1);
+	w.images[0].resident_usec -= w.config.resident_age_max_usec + 1;
+	world_decide(&w, &plan);
+	assert_int_equal(plan.n_orders, 0);
+	assert_true(plan_refuses(&plan, "looked up too long ago"));
+	plan_done(&plan);
+
+	world_pass(&w, 1);
+	w.guests[0].scan_usec = 0;
+	world_decide(&w, &plan);
+	assert_int_equal(plan.n_orders, 0);
+	assert_true(plan_refuses(&plan, "not scanned yet"));
+}
+
+static void test_inputs_and_reasons(void **state)
+{
+	_cleanup_world_ struct world w;
+	_cleanup_plan_ struct plan plan = {};
+
+	(void)state;
+	world_draw(&w, one_image, two_guests);
+	w.guests[1].free_bytes = 77 * BLOCK_BYTES;
+	w.guests[1].free_page_reporting = true;
+	w.guests[0].free_bytes = 1000 * BLOCK_BYTES;
+	w.config.round_domain_bytes = 2 * BLOCK_BYTES;
+	world_decide(&w, &plan);
+	assert_int_equal(plan.n_orders, 1);
+
+	const struct plan_order *order = &plan.orders[0];
+
+	assert_int_equal(order->step, PLAN_STEP_GUEST);
+	assert_true(order->cold);
+	assert_int_equal(order->inputs.resident, 8);
+	assert_int_equal(order->inputs.held, 8);
+	assert_int_equal(order->inputs.evictable, 8);
+	assert_int_equal(order->inputs.cold, 8);
+	assert_int_equal(order->inputs.eligible, 8);
+	assert_int_equal(order->inputs.holders[2], 8);
+	assert_true(order->inputs.age_known);
+	assert_string_equal(order->reason, "guest a gives up 0.0 MiB of base that the host holds "
+					   "too: not used lately, more than one guest uses it");
+	assert_true(plan.offers[PLAN_STEP_FREE].by_itself);
+	assert_int_equal(plan.offers[PLAN_STEP_FREE].offered_bytes, 77 * BLOCK_BYTES);
+	assert_int_equal(plan.offers[PLAN_STEP_HOST].offered_bytes, 0);
+	assert_int_equal(plan.offers[PLAN_STEP_GUEST].offered_bytes, 16 * BLOCK_BYTES);
+	assert_int_equal(plan.offers[PLAN_STEP_GUEST].ordered_bytes, 2 * BLOCK_BYTES);
+	assert_int_equal(plan_bytes(&plan, PLAN_EVICT), 2 * BLOCK_BYTES);
+	assert_int_equal(plan_bytes(&plan, PLAN_TRIM), 0);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_quotas),
+		cmocka_unit_test(test_long_runs_only),
+		cmocka_unit_test(test_request_is_divided),
+		cmocka_unit_test(test_request_for_one_guest),
+		cmocka_unit_test(test_watermarks),
+		cmocka_unit_test(test_owed_copies_stay),
+		cmocka_unit_test(test_owed_is_shared),
+		cmocka_unit_test(test_old_scan_settles_nothing),
+		cmocka_unit_test(test_delay),
+		cmocka_unit_test(test_delay_of_guests),
+		cmocka_unit_test(test_stale_views_wait),
+		cmocka_unit_test(test_stale_residency_waits),
+		cmocka_unit_test(test_no_trim_by_an_old_scan),
+		cmocka_unit_test(test_backoff_doubles),
+		cmocka_unit_test(test_backoff_of_guests),
+		cmocka_unit_test(test_old_views),
+		cmocka_unit_test(test_inputs_and_reasons),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
