@@ -186,7 +186,7 @@ class GuestView:
     files: dict
     metadata: dict
     mapped: dict
-    by_path: dict = field(default_factory=dict)  # path: (blocks by image, resident pages)
+    by_inode: dict = field(default_factory=dict)  # inode number: (path, blocks by image, resident pages)
     unplaced_bytes: int = 0
     meminfo: dict = field(default_factory=dict)
     vmstat: dict = field(default_factory=dict)
@@ -196,22 +196,36 @@ class GuestView:
         return union(self.files, self.metadata)
 
 
-def look_in_guest(guest, paths=None, seconds=120):
+def begin_look(guest, paths=None):
+    return guest.begin_python((INSIDE / "look.py").read_text(), {"paths": paths})
+
+
+def finish_look(guest, ident, seconds=120):
     """What look.py saw in the guest, still in blocks of its disk."""
-    return json.loads(guest.python((INSIDE / "look.py").read_text(), {"paths": paths}, seconds))
+    return json.loads(guest.finish(ident, seconds))
+
+
+def look_in_guest(guest, paths=None):
+    return finish_look(guest, begin_look(guest, paths))
 
 
 def guest_view(look, extents):
     files = mapped = 0
-    by_path = {}
+    by_inode = {}
     for file in look["files"]:
         bits = runs_bits(file["blocks"])
         files |= bits
         mapped |= runs_bits(file["mapped"]) & bits
-        by_path[file["path"]] = (disk_to_images(bits, extents), file["resident_pages"])
+        by_inode[file["inode"]] = (file["path"], disk_to_images(bits, extents), file["resident_pages"])
     metadata = runs_bits(look["metadata"]) & ~files
     return GuestView(disk_to_images(files, extents), disk_to_images(metadata, extents), disk_to_images(mapped, extents),
-                     by_path, sum(f["unplaced_pages"] for f in look["files"]) * BLOCK, look["meminfo"], look["vmstat"])
+                     by_inode, sum(f["unplaced_pages"] for f in look["files"]) * BLOCK, look["meminfo"], look["vmstat"])
+
+
+def blocks_of(view, paths):
+    """Blocks that this guest caches of files, by their names."""
+    wanted = set(paths)
+    return union(*(blocks for path, blocks, _ in view.by_inode.values() if path in wanted))
 
 
 @dataclass
@@ -246,9 +260,15 @@ class Machine:
         return self.copies_bytes(among) / max(1, self.distinct_bytes(among))
 
 
-def look(guests, stop=True):
-    """The whole machine. Guests are looked at from inside, then stopped while the host is."""
-    looks = {g.name: look_in_guest(g) for g in guests}
+def look(guests, stop=True, between=None):
+    """The whole machine: guests from inside, then between() (a scan of pagepact's), then the host while guests are stopped."""
+    started = [(g, begin_look(g)) for g in guests]
+    looks = {g.name: finish_look(g, ident) for g, ident in started}
+    lost = {name for name, found in looks.items() if found["trace_lost"]}
+    if lost:
+        raise RuntimeError(f"the kernel lost trace events in {', '.join(sorted(lost))}: metadata is not known")
+    if between:
+        between()
     if stop:
         for guest in guests:
             guest.pause()

@@ -26,8 +26,8 @@ const struct verb verb_detach = {
 	.cost = "nothing for the guest; what it caches counts no longer, and its images are not "
 		"trimmed",
 	.usage = "pagepact detach VM",
-	.details =
-		"The guest runs on as it is: pagepact holds nothing in it that had to be undone.",
+	.details = "A port that attach added to the guest is taken away again. The guest runs on "
+		   "as it is.",
 	.min_args = 1,
 	.max_args = 1,
 	.deadline_sec = 60,

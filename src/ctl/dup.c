@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -22,7 +23,7 @@ enum {
 
 static const struct args_option options[] = {
 	[OPTION_FILES] = { "files", NULL, "name the files that hold most duplicates" },
-	[OPTION_LIMIT] = { "limit", "N", "name at most N files; 20 if not given" },
+	[OPTION_LIMIT] = { "limit", "N", "name at most N files, 1000 at most; 20 if not given" },
 	[OPTION_VERBOSE] = { "verbose", NULL, "print progress where there is no terminal too" },
 	{ 0 },
 };
@@ -53,9 +54,16 @@ static size_t holders_columns(const json_t *images)
 	return n < HOLDERS_MAX ? n : HOLDERS_MAX;
 }
 
+/* A number of something that could not be looked at is no number. */
+static const json_t *known(const json_t *object, const char *key)
+{
+	return json_is_false(json_object_get(object, "known")) ? NULL
+							       : json_object_get(object, key);
+}
+
 static void add_holders(struct table *table, const json_t *image, size_t n_columns)
 {
-	const json_t *holders = json_object_get(image, "holders");
+	const json_t *holders = known(image, "holders");
 
 	for (size_t n = 1; n <= n_columns; n++) {
 		json_auto_t *value =
@@ -94,10 +102,10 @@ static int print_images(const struct ctl *ctl, const json_t *images)
 	table_begin(&table, ctl, columns, n);
 	json_array_foreach (images, i, image) {
 		table_row(&table);
-		table_size(&table, json_object_get(image, "resident_bytes"));
+		table_size(&table, known(image, "resident_bytes"));
 		table_size(&table, json_object_get(image, "cached_bytes"));
-		table_size(&table, json_object_get(image, "copies_bytes"));
-		table_size(&table, json_object_get(image, "duplicate_bytes"));
+		table_size(&table, known(image, "copies_bytes"));
+		table_size(&table, known(image, "duplicate_bytes"));
 		add_holders(&table, image, n_holders);
 		table_string(&table, json_object_get(image, "path"));
 	}
@@ -118,11 +126,11 @@ static int print_guests(const struct ctl *ctl, const json_t *vms)
 	json_array_foreach (vms, i, vm) {
 		table_row(&table);
 		table_string(&table, json_object_get(vm, "name"));
-		table_size(&table, json_object_get(vm, "cached_bytes"));
-		table_size(&table, json_object_get(vm, "placed_bytes"));
-		table_size(&table, json_object_get(vm, "unplaced_bytes"));
-		table_size(&table, json_object_get(vm, "duplicate_bytes"));
-		table_size(&table, json_object_get(vm, "evictable_duplicate_bytes"));
+		table_size(&table, known(vm, "cached_bytes"));
+		table_size(&table, known(vm, "placed_bytes"));
+		table_size(&table, known(vm, "unplaced_bytes"));
+		table_size(&table, known(vm, "duplicate_bytes"));
+		table_size(&table, known(vm, "evictable_duplicate_bytes"));
 	}
 	return table_print(&table);
 }
@@ -173,20 +181,50 @@ static void print_unplaced(const struct ctl *ctl, const json_t *vms)
 	}
 }
 
+static void print_note(const char *what, const json_t *name, const json_t *text)
+{
+	_cleanup_free_ char *safe_name = NULL, *safe = NULL;
+
+	if (!json_is_string(text))
+		return;
+	safe_name = text_escape(json_string_value(name) ?: "?", text_is_utf8());
+	safe = text_escape(json_string_value(text), text_is_utf8());
+	printf("%s: %s: %s\n", what, safe_name ?: "?", safe ?: "?");
+}
+
+/* What is not in the tables because it could not be looked at, and why. */
+static void print_notes(const json_t *images, const json_t *vms)
+{
+	const json_t *object, *note;
+	size_t i, j;
+
+	json_array_foreach (images, i, object)
+		print_note("warning", json_object_get(object, "path"),
+			   json_object_get(object, "reason"));
+	json_array_foreach (vms, i, object) {
+		const json_t *name = json_object_get(object, "name");
+
+		print_note("warning", name, json_object_get(object, "reason"));
+		json_array_foreach (json_object_get(object, "notes"), j, note)
+			print_note("note", name, note);
+	}
+}
+
 static void print_totals(const struct ctl *ctl, const json_t *totals)
 {
-	char cached[TEXT_SIZE_MAX], copies[TEXT_SIZE_MAX], duplicate[TEXT_SIZE_MAX];
-	long long factor = json_integer_value(json_object_get(totals, "copy_factor_permille"));
+	json_int_t cached = json_integer_value(json_object_get(totals, "cached_bytes"));
+	json_int_t copies = json_integer_value(json_object_get(totals, "copies_bytes"));
+	json_int_t duplicate = json_integer_value(json_object_get(totals, "duplicate_bytes"));
+	json_int_t factor = json_integer_value(json_object_get(totals, "copy_factor_permille"));
+	char size[3][TEXT_SIZE_MAX];
 
-	printf("total: %s cached, in copies of %s, of which %s are duplicates; copy factor "
-	       "%lld.%02lld\n",
-	       text_size(json_integer_value(json_object_get(totals, "cached_bytes")),
-			 ctl->raw_bytes, cached),
-	       text_size(json_integer_value(json_object_get(totals, "copies_bytes")),
-			 ctl->raw_bytes, copies),
-	       text_size(json_integer_value(json_object_get(totals, "duplicate_bytes")),
-			 ctl->raw_bytes, duplicate),
-	       factor / 1000, factor % 1000 / 10);
+	printf("total: %s cached, in copies of %s, of which %s are duplicates",
+	       text_size(cached, ctl->raw_bytes, size[0]),
+	       text_size(copies, ctl->raw_bytes, size[1]),
+	       text_size(duplicate, ctl->raw_bytes, size[2]));
+	if (cached > 0)
+		printf("; copy factor %lld.%02lld", factor / 1000, llabs(factor % 1000) / 10);
+	putchar('\n');
 }
 
 static int print_reply(const struct ctl *ctl, const json_t *reply, bool with_files)
@@ -211,6 +249,7 @@ static int print_reply(const struct ctl *ctl, const json_t *reply, bool with_fil
 		r = print_files(ctl, files);
 		putchar('\n');
 	}
+	print_notes(images, vms);
 	print_unplaced(ctl, vms);
 	print_totals(ctl, json_object_get(reply, "totals"));
 	return r;

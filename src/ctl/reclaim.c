@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "ctl/order.h"
@@ -28,12 +29,29 @@ static void print_refused(const json_t *refused)
 
 	json_array_foreach (refused, i, entry) {
 		const char *vm = json_string_value(json_object_get(entry, "vm"));
+		const char *image = json_string_value(json_object_get(entry, "image"));
 		const char *reason = json_string_value(json_object_get(entry, "reason"));
-		_cleanup_free_ char *safe_vm = text_escape(vm ?: "?", text_is_utf8());
+		_cleanup_free_ char *safe_vm = text_escape(vm ?: "(host)", text_is_utf8());
+		_cleanup_free_ char *safe_image = text_escape(image ?: "", text_is_utf8());
 		_cleanup_free_ char *safe = text_escape(reason ?: "?", text_is_utf8());
 
-		printf("refused: %s: %s\n", safe_vm ?: "?", safe ?: "?");
+		printf("refused: %s%s%s: %s\n", safe_vm ?: "?", image ? ": " : "",
+		       safe_image ?: "?", safe ?: "?");
 	}
+}
+
+static bool is_refused(const json_t *refused, const char *name)
+{
+	const json_t *entry;
+	size_t i;
+
+	json_array_foreach (refused, i, entry) {
+		const char *vm = json_string_value(json_object_get(entry, "vm"));
+
+		if (name && vm && strcmp(vm, name) == 0)
+			return true;
+	}
+	return false;
 }
 
 static void print_totals(const struct ctl *ctl, const json_t *reply)
@@ -80,8 +98,8 @@ static int reclaim_run(const struct ctl *ctl, const struct args *args)
 		print_refused(refused);
 		print_totals(ctl, reply);
 	}
-	/* A script has to notice when it asked for something and every guest was left alone. */
-	if (r == CTL_DONE && json_array_size(orders) == 0 && json_array_size(refused) > 0)
+	/* A script has to notice that the guest it named was left alone. */
+	if (r == CTL_DONE && json_array_size(orders) == 0 && is_refused(refused, args->arg[0]))
 		return CTL_REFUSED;
 	return r;
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -110,6 +111,7 @@ int link_send(struct agent_link *l, uint16_t type, uint64_t id, uint32_t length)
 {
 	size_t size = wire_frame_seal(l->frame, type, id, length);
 	uint64_t deadline = now_usec() + LINK_SEND_USEC;
+	bool hung_up = false;
 
 	for (size_t done = 0; done < size;) {
 		ssize_t n = write(l->fd, l->frame + done, size - done);
@@ -121,6 +123,12 @@ int link_send(struct agent_link *l, uint16_t type, uint64_t id, uint32_t length)
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return -errno;
 		int r = room_wait(l->fd, deadline);
+		/* A host's first bytes may be here before the news that it has come. */
+		if (r == -ENOTCONN && !hung_up) {
+			hung_up = true;
+			hangup_wait();
+			continue;
+		}
 		if (r < 0)
 			return r;
 	}

@@ -161,40 +161,73 @@ static int set_vm_act(struct reader *reader, const char *value, unsigned int lin
 			    "act must be yes or no, not \"%.80s\"", value);
 }
 
-static int add_image(struct reader *reader, const char *path, unsigned int line)
+static int list_add(struct reader *reader, struct config_list *list, const char *word,
+		    unsigned int line)
 {
-	struct config *config = reader->config;
-	char **images;
+	char **items;
 
-	if (path[0] != '/' || strlen(path) >= PATH_MAX)
+	if (list->n_items == CONFIG_LIST_MAX)
 		return config_error(reader->messages, reader->file, line,
-				    "public_images: \"%.200s\" must begin with /", path);
-	if (config->n_public_images == CONFIG_IMAGES_MAX)
-		return config_error(reader->messages, reader->file, line,
-				    "public_images: more than %d of them", CONFIG_IMAGES_MAX);
-	images = reallocarray(config->public_images, config->n_public_images + 1, sizeof(*images));
-	if (!images)
+				    "\"%.80s\" and what follows: more than %d of them", word,
+				    CONFIG_LIST_MAX);
+	items = reallocarray(list->items, list->n_items + 1, sizeof(*items));
+	if (!items)
 		return -ENOMEM;
-	config->public_images = images;
-	images[config->n_public_images] = strdup(path);
-	if (!images[config->n_public_images])
+	list->items = items;
+	items[list->n_items] = strdup(word);
+	if (!items[list->n_items])
 		return -ENOMEM;
-	config->n_public_images++;
+	list->n_items++;
 	return 0;
 }
 
-static int set_public_images(struct reader *reader, const char *value, unsigned int line)
+static int check_image(struct reader *reader, const char *path, unsigned int line)
+{
+	if (path[0] != '/' || strlen(path) >= PATH_MAX)
+		return config_error(reader->messages, reader->file, line,
+				    "public_images: \"%.200s\" must begin with /", path);
+	return 0;
+}
+
+static int check_process(struct reader *reader, const char *name, unsigned int line)
+{
+	/* TASK_COMM_LEN of the kernel, less the NUL. */
+	if (strlen(name) > 15)
+		return config_error(reader->messages, reader->file, line,
+				    "trusted_processes: \"%.80s\" is longer than the 15 bytes of "
+				    "/proc/PID/comm",
+				    name);
+	return 0;
+}
+
+/* Words between spaces; each list's words add up. */
+static int set_list(struct reader *reader, struct config_list *list, const char *value,
+		    unsigned int line, int (*check)(struct reader *, const char *, unsigned int))
 {
 	_cleanup_free_ char *copy = strdup(value);
-	char *rest = copy, *path;
+	char *rest = copy, *word;
 	int r = 0;
 
 	if (!copy)
 		return -ENOMEM;
-	while (r == 0 && (path = strsep(&rest, " \t")))
-		if (*path)
-			r = add_image(reader, path, line);
+	while (r == 0 && (word = strsep(&rest, " \t"))) {
+		if (!*word)
+			continue;
+		r = check(reader, word, line);
+		if (r == 0)
+			r = list_add(reader, list, word, line);
+	}
 	return r;
+}
+
+static int set_public_images(struct reader *reader, const char *value, unsigned int line)
+{
+	return set_list(reader, &reader->config->public_images, value, line, check_image);
+}
+
+static int set_trusted_processes(struct reader *reader, const char *value, unsigned int line)
+{
+	return set_list(reader, &reader->config->trusted_processes, value, line, check_process);
 }
 
 static const struct key vm_keys[] = {
@@ -205,6 +238,7 @@ static const struct key vm_keys[] = {
 
 static const struct key main_keys[] = {
 	{ "public_images", set_public_images, true },
+	{ "trusted_processes", set_trusted_processes, true },
 };
 
 static int set_key(struct reader *reader, const char *wanted, const struct key *keys, size_t n,
@@ -309,8 +343,8 @@ int config_parse_main(const char *file, const char *text, size_t size, struct co
 	r = parse(&reader, text, size, main_key);
 	if (r < 0)
 		return r;
-	ret->public_images = TAKE_PTR(config.public_images);
-	ret->n_public_images = config.n_public_images;
-	config.n_public_images = 0;
+	ret->public_images = config.public_images;
+	ret->trusted_processes = config.trusted_processes;
+	config = (struct config){ 0 };
 	return 0;
 }

@@ -13,11 +13,17 @@
 #include "base/cleanup.h"
 #include "host/config-parse.h"
 
+static void list_done(struct config_list *list)
+{
+	for (size_t i = 0; i < list->n_items; i++)
+		free(list->items[i]);
+	free(list->items);
+}
+
 void config_done(struct config *config)
 {
-	for (size_t i = 0; i < config->n_public_images; i++)
-		free(config->public_images[i]);
-	free(config->public_images);
+	list_done(&config->public_images);
+	list_done(&config->trusted_processes);
 	free(config->vms);
 	*config = (struct config){ 0 };
 }

@@ -12,7 +12,7 @@
 #define CONFIG_FILE_MAX	    (64 * 1024) /* bytes */
 #define CONFIG_VMS_MAX	    4096
 #define CONFIG_MESSAGES_MAX 128
-#define CONFIG_IMAGES_MAX   1024
+#define CONFIG_LIST_MAX	    1024
 
 /**
  * struct config_vm - one [vm] section
@@ -30,14 +30,22 @@ struct config_vm {
 	char domain[CONFIG_NAME_MAX + 1];
 };
 
+/** struct config_list - words, in the order of the file */
+struct config_list {
+	char **items;
+	size_t n_items;
+};
+
 /**
  * struct config - everything
- * @public_images: absolute paths, in the order of the file
+ * @public_images: absolute paths
+ * @trusted_processes: names (/proc/PID/comm) of processes that even root may not look at on some
+ *	hosts, and that the operator knows to have no image open
  * @vms: sorted by the names of their files
  */
 struct config {
-	char **public_images;
-	size_t n_public_images;
+	struct config_list public_images;
+	struct config_list trusted_processes;
 	struct config_vm *vms;
 	size_t n_vms;
 };

@@ -5,6 +5,7 @@
  */
 #include "host/imagemap.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <jansson.h>
 #include <limits.h>
@@ -337,17 +338,23 @@ static void move_blocks(const struct blockset *from, uint32_t start, uint32_t co
 void imagemap_to_file(const struct imagemap *map, size_t layer, const struct blockset *disk,
 		      struct blockset *file)
 {
-	for (const struct imagemap_extent *e = map->items; e < map->items + map->n; e++)
-		if (e->layer == layer)
-			move_blocks(disk, e->start, e->count, file, e->file_block);
+	for (size_t i = 0; i < map->n; i++) {
+		const struct imagemap_extent *extent = &map->items[i];
+
+		if (extent->layer == layer)
+			move_blocks(disk, extent->start, extent->count, file, extent->file_block);
+	}
 }
 
 void imagemap_to_disk(const struct imagemap *map, size_t layer, const struct blockset *file,
 		      struct blockset *disk)
 {
-	for (const struct imagemap_extent *e = map->items; e < map->items + map->n; e++)
-		if (e->layer == layer)
-			move_blocks(file, e->file_block, e->count, disk, e->start);
+	for (size_t i = 0; i < map->n; i++) {
+		const struct imagemap_extent *extent = &map->items[i];
+
+		if (extent->layer == layer)
+			move_blocks(file, extent->file_block, extent->count, disk, extent->start);
+	}
 }
 
 static int check_layers(const struct image_layer *layers, size_t n)
@@ -366,12 +373,14 @@ static int check_layers(const struct image_layer *layers, size_t n)
 /* One layer as QEMU options, each key behind as many "backing." as it is deep. */
 static void print_layer(FILE *stream, const struct image_layer *layer, size_t depth)
 {
-	char prefix[sizeof("backing.") * IMAGEMAP_LAYERS_MAX] = "";
+	static const char backing[] = "backing.backing.backing.backing.backing.backing.backing.";
+	const int prefix = (int)(depth * strlen("backing."));
 
-	for (size_t i = 0; i < depth; i++)
-		strcat(prefix, "backing.");
-	fprintf(stream, "%s%sdriver=%s,%sfile.driver=%s,%sfile.filename=", depth ? "," : "", prefix,
-		layer->format, prefix, layer->block_device ? "host_device" : "file", prefix);
+	static_assert(sizeof(backing) - 1 == (sizeof("backing.") - 1) * (IMAGEMAP_LAYERS_MAX - 1),
+		      "a prefix for each");
+	fprintf(stream, "%s%.*sdriver=%s,%.*sfile.driver=%s,%.*sfile.filename=", depth ? "," : "",
+		prefix, backing, layer->format, prefix, backing,
+		layer->block_device ? "host_device" : "file", prefix, backing);
 	for (const char *c = layer->path; *c; c++) {
 		fputc(*c, stream);
 		if (*c == ',')

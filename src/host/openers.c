@@ -28,13 +28,15 @@
 #define FIRST_PID_NAMESPACE 0xeffffffcu
 
 #define PATH_SIZE 80
+#define NAME_SIZE sizeof(((struct opener *)NULL)->name)
 
 struct answer {
 	uint32_t magic;
 	uint32_t complete;
 	uint64_t count;
+	uint64_t n_unknown;
 	uint32_t n_listed;
-	uint32_t reserved;
+	int32_t unknown_pid;
 	char reason[80];
 	struct opener listed[OPENERS_LISTED_MAX];
 };
@@ -83,7 +85,6 @@ static void found(struct search *search, pid_t pid, enum opener_kind kind, const
 	opener->pid = pid;
 	opener->kind = kind;
 	snprintf(opener->name, sizeof(opener->name), "%s", name);
-	make_printable(opener->name);
 }
 
 static bool is_image(const struct search *search, const struct stat *st)
@@ -129,22 +130,55 @@ static enum sight look_at_fds(const struct search *search, const char *folder, s
 	return errno && !has_vanished(errno) ? SIGHT_UNKNOWN : sight;
 }
 
+/* One line of /proc/PID/maps: "start-end perms offset major:minor inode path" */
+struct mapping {
+	unsigned long start, end, inode;
+	dev_t dev;
+};
+
+/* Reads a number that @after follows, and goes behind that. */
+static bool next_number(const char **text, int base, char after, unsigned long *ret)
+{
+	char *end;
+
+	*ret = strtoul(*text, &end, base);
+	if (end == *text || *end != after)
+		return false;
+	*text = end + 1;
+	return true;
+}
+
+static bool read_mapping(const char *line, struct mapping *ret)
+{
+	unsigned long offset, major_, minor_;
+
+	if (!next_number(&line, 16, '-', &ret->start) || !next_number(&line, 16, ' ', &ret->end))
+		return false;
+	line += strcspn(line, " ");
+	if (!next_number(&line, 16, ' ', &offset) || !next_number(&line, 16, ':', &major_) ||
+	    !next_number(&line, 16, ' ', &minor_))
+		return false;
+	ret->dev = makedev((unsigned int)major_, (unsigned int)minor_);
+	/* The end of the line follows where there is no path. */
+	return next_number(&line, 10, ' ', &ret->inode) ||
+	       next_number(&line, 10, '\n', &ret->inode);
+}
+
 static enum sight look_at_map(const struct search *search, const char *folder, const char *line)
 {
-	unsigned long start, end, inode;
-	unsigned int major_, minor_;
+	struct mapping map = { 0 };
 	char path[PATH_SIZE];
 	struct stat st;
 
-	if (sscanf(line, "%lx-%lx %*s %*x %x:%x %lu", &start, &end, &major_, &minor_, &inode) != 5)
+	if (!read_mapping(line, &map))
 		return SIGHT_UNKNOWN;
-	if (inode != search->asked->ino)
+	if (map.inode != search->asked->ino)
 		return SIGHT_NOTHING;
-	if (makedev(major_, minor_) == search->asked->dev)
+	if (map.dev == search->asked->dev)
 		return SIGHT_FOUND;
-	snprintf(path, sizeof(path), "%s/map_files/%lx-%lx", folder, start, end);
+	snprintf(path, sizeof(path), "%s/map_files/%lx-%lx", folder, map.start, map.end);
 	if (stat(path, &st) < 0)
-		return sight_of_error(errno);
+		return SIGHT_UNKNOWN;
 	return is_image(search, &st) ? SIGHT_FOUND : SIGHT_NOTHING;
 }
 
@@ -224,14 +258,13 @@ static bool read_text(const char *path, char *buffer, size_t size)
 static bool is_child_of(const char *folder, pid_t parent)
 {
 	char path[PATH_SIZE], text[512], *name_end;
-	int found_parent;
 
 	snprintf(path, sizeof(path), "%s/stat", folder);
-	if (!read_text(path, text, sizeof(text)))
+	if (parent <= 0 || !read_text(path, text, sizeof(text)))
 		return false;
 	name_end = strrchr(text, ')'); /* the name itself may hold anything */
-	return name_end && sscanf(name_end, ") %*c %d", &found_parent) == 1 &&
-	       found_parent == parent;
+	/* ") S 123 ": the state is one letter */
+	return name_end && strlen(name_end) > 4 && strtol(name_end + 4, NULL, 10) == parent;
 }
 
 static bool is_allowed(const struct openers_arg *asked, pid_t pid)
@@ -246,7 +279,7 @@ static bool is_allowed(const struct openers_arg *asked, pid_t pid)
 
 static void look_at_process(struct search *search, pid_t pid)
 {
-	char folder[PATH_SIZE / 2], path[PATH_SIZE], name[32];
+	char folder[PATH_SIZE / 2], path[PATH_SIZE], name[NAME_SIZE];
 	enum opener_kind kind;
 	enum sight sight;
 	size_t n_fds;
@@ -259,13 +292,16 @@ static void look_at_process(struct search *search, pid_t pid)
 		sight = look_at_threads(search, folder, &kind);
 	if (sight == SIGHT_NOTHING || is_child_of(folder, search->asked->daemon))
 		return;
-	if (sight == SIGHT_UNKNOWN) {
-		incomplete(search, "process %d cannot be looked at", pid);
-		return;
-	}
 	snprintf(path, sizeof(path), "%s/comm", folder);
 	(void)read_text(path, name, sizeof(name));
-	found(search, pid, kind, name);
+	make_printable(name);
+	if (sight == SIGHT_FOUND) {
+		found(search, pid, kind, name);
+		return;
+	}
+	incomplete(search, "process %d (%s) may not be looked at", pid, name);
+	if (search->answer.n_unknown++ == 0)
+		search->answer.unknown_pid = pid;
 }
 
 /* "12" → 12, "loop12" → 12; -1 for what is not @prefix and a number. */
@@ -330,7 +366,7 @@ static enum sight look_at_loop_device(const struct search *search, int number)
  */
 static void look_at_loop(struct search *search, int number)
 {
-	char path[PATH_SIZE], backing[PATH_MAX + 16], name[16];
+	char path[PATH_SIZE], backing[PATH_MAX + 16], name[NAME_SIZE];
 	enum sight sight;
 	struct stat st;
 
@@ -400,6 +436,8 @@ int openers_decode(const void *data, size_t size, struct openers *ret)
 	memcpy(&answer, data, sizeof(answer));
 	if (answer.magic != MAGIC || answer.complete > 1 || answer.n_listed > OPENERS_LISTED_MAX ||
 	    answer.count < answer.n_listed || (answer.count > 0 && answer.n_listed == 0) ||
+	    (answer.n_unknown > 0) != (answer.unknown_pid != 0) ||
+	    (answer.complete && (answer.n_unknown || answer.reason[0])) ||
 	    !is_printable(answer.reason, sizeof(answer.reason)))
 		return -EBADMSG;
 	for (size_t i = 0; i < answer.n_listed; i++)
@@ -409,6 +447,8 @@ int openers_decode(const void *data, size_t size, struct openers *ret)
 	*ret = (struct openers){
 		.count = answer.count,
 		.complete = answer.complete,
+		.n_unknown = answer.n_unknown,
+		.unknown_pid = answer.unknown_pid,
 		.n_listed = answer.n_listed,
 	};
 	memcpy(ret->reason, answer.reason, sizeof(ret->reason));

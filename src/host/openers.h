@@ -15,7 +15,8 @@
  * struct openers_arg - for openers_child()
  * @dev, @ino: the image, as by stat(2)
  * @daemon: this process and its children are not counted
- * @allowed: nor are these: the QEMUs of attached guests with a live agent
+ * @allowed: nor are these, and they are not looked at: the QEMUs of attached guests with a live
+ *	agent, and processes that may not be looked at and for which the operator vouches
  */
 struct openers_arg {
 	dev_t dev;
@@ -54,13 +55,18 @@ struct opener {
  * struct openers - the answer
  * @count: others that have it open; > 0 is certain even where not @complete
  * @complete: everybody was looked at. Else "nobody" means "unknown": see @reason
- * @reason: why not @complete; or ""
+ * @reason: the first cause why not @complete; or ""
+ * @n_unknown: processes that may not be looked at, even by root (a security module, a user
+ *	namespace)
+ * @unknown_pid: the first of them; 0 for none
  * @listed: the first of them
  */
 struct openers {
 	uint64_t count;
 	bool complete;
 	char reason[80];
+	uint64_t n_unknown;
+	pid_t unknown_pid;
 	struct opener listed[OPENERS_LISTED_MAX];
 	size_t n_listed;
 };

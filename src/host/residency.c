@@ -234,7 +234,7 @@ static bool cachestat_is_filtered(void)
 int residency_counts(int fd, uint64_t start, uint64_t count, struct cache_counts *ret)
 {
 	struct cachestat_range_ range = { start * BLOCK_BYTES, count * BLOCK_BYTES };
-	struct cachestat_ found;
+	struct cachestat_ found = { 0 };
 
 	if (syscall(CACHESTAT_NUMBER, fd, &range, &found, 0u) < 0) {
 		if (errno == ENOSYS || (errno == EPERM && cachestat_is_filtered()))
@@ -258,7 +258,7 @@ static bool agree(uint64_t one, uint64_t other)
  */
 static int census_window(int fd, uint64_t start, size_t count, uint8_t *cached, bool *confirmed)
 {
-	struct cache_counts counts;
+	struct cache_counts counts = { 0 };
 	int r;
 
 	for (int look = 0; look < SECOND_LOOKS; look++) {
@@ -287,7 +287,7 @@ static int census_window(int fd, uint64_t start, size_t count, uint8_t *cached, 
 static int census(int fd, struct header *header, struct run_list *list)
 {
 	const uint64_t blocks = blocks_of(header->bytes);
-	_cleanup_free_ uint8_t *cached = malloc(RESIDENCY_WINDOW_BLOCKS);
+	_cleanup_free_ uint8_t *cached = calloc(RESIDENCY_WINDOW_BLOCKS, 1);
 	bool confirmed = true;
 	size_t count;
 	int r = 0;
@@ -389,7 +389,7 @@ static int touch(int fd, const struct residency_touch_arg *asked, struct header 
 		 struct run_list *list)
 {
 	const uint64_t blocks = blocks_of(header->bytes);
-	_cleanup_free_ uint8_t *cached = malloc(RESIDENCY_WINDOW_BLOCKS);
+	_cleanup_free_ uint8_t *cached = calloc(RESIDENCY_WINDOW_BLOCKS, 1);
 	int r;
 
 	if (!cached)

@@ -195,8 +195,3 @@ bool scan_run_evictable(const struct wire_run *run)
 	return !(run->flags &
 		 (WIRE_PAGE_MAPPED | WIRE_PAGE_DIRTY | WIRE_PAGE_HOT | WIRE_PAGE_HELD));
 }
-
-bool scan_run_cold(const struct wire_run *run)
-{
-	return run->age != UINT16_MAX && run->age > 0;
-}

@@ -77,9 +77,4 @@ int scan_pieces(const struct scan *s, scan_piece_fn *fn, void *userdata);
  */
 bool scan_run_evictable(const struct wire_run *run);
 
-/**
- * scan_run_cold() - whether they are known not to have been used lately
- */
-bool scan_run_cold(const struct wire_run *run);
-
 #endif

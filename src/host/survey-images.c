@@ -13,6 +13,7 @@
 #define RESIDENCY_USEC	(60 * (uint64_t)USEC_PER_SEC)
 #define OPENERS_USEC	(20 * (uint64_t)USEC_PER_SEC)
 #define MAP_MEMORY_BYTES (1ull << 30)
+#define TRUSTED_MAX	 64
 
 /* The image with this identity; entered where it is new. SIZE_MAX when there are too many. */
 static size_t image_enter(struct survey *s, const char *path, const struct stat *st)
@@ -36,10 +37,10 @@ static size_t image_enter(struct survey *s, const char *path, const struct stat 
 		.bytes = (uint64_t)st->st_size,
 		.block_device = S_ISBLK(st->st_mode),
 	};
-	for (size_t i = 0; i < s->spec.n_public_images; i++) {
+	for (size_t i = 0; i < s->spec.config->public_images.n_items; i++) {
 		struct stat public;
 
-		if (stat(s->spec.public_images[i], &public) == 0 &&
+		if (stat(s->spec.config->public_images.items[i], &public) == 0 &&
 		    public.st_dev == st->st_dev && public.st_ino == st->st_ino)
 			image->is_public = true;
 	}
@@ -278,23 +279,48 @@ static void residency_start(struct survey *s, size_t number)
 	}
 }
 
-/* The QEMUs whose guests have told what they cache: they are no strangers to their images. */
-static size_t known_pids(const struct survey *s, pid_t *ret)
+static bool process_trusted(const struct config_list *names, const char *pid)
 {
+	char path[64], comm[32] = "";
+	_cleanup_fclose_ FILE *f = NULL;
+
+	snprintf(path, sizeof(path), "/proc/%.20s/comm", pid);
+	f = fopen(path, "re");
+	if (!f || !fgets(comm, sizeof(comm), f))
+		return false;
+	comm[strcspn(comm, "\n")] = '\0';
+	for (size_t i = 0; i < names->n_items; i++)
+		if (strcmp(names->items[i], comm) == 0)
+			return true;
+	return false;
+}
+
+/* Processes that need not be looked at: at most @max, the QEMUs first. */
+static size_t known_pids(const struct survey *s, pid_t *ret, size_t max)
+{
+	_cleanup_closedir_ DIR *proc = NULL;
 	size_t n = 0;
 
+	/* The QEMUs whose guests have told what they cache are no strangers to their images. */
 	for (size_t i = 0; i < s->n_vms; i++) {
 		pid_t pid = vm_pid(s->vms[i].vm);
 
 		if (s->vms[i].scanned && pid > 0)
 			ret[n++] = pid;
 	}
+	if (s->spec.config->trusted_processes.n_items)
+		proc = opendir("/proc");
+	for (struct dirent *e; proc && n < max && (e = readdir(proc));)
+		if (e->d_name[0] >= '1' && e->d_name[0] <= '9' &&
+		    process_trusted(&s->spec.config->trusted_processes, e->d_name))
+			ret[n++] = atoi(e->d_name);
 	return n;
 }
 
 static void openers_start(struct survey *s, size_t number)
 {
-	_cleanup_free_ pid_t *pids = calloc(s->n_vms + 1, sizeof(*pids));
+	const size_t max = s->n_vms + TRUSTED_MAX;
+	_cleanup_free_ pid_t *pids = calloc(max, sizeof(*pids));
 	struct survey_image *image = &s->images[number];
 
 	if (!pids)
@@ -304,7 +330,7 @@ static void openers_start(struct survey *s, size_t number)
 		.ino = image->ino,
 		.daemon = getpid(),
 		.allowed = pids,
-		.n_allowed = known_pids(s, pids),
+		.n_allowed = known_pids(s, pids, max),
 	};
 	struct survey_job *job = survey_job_new(s, number, NULL);
 	const struct child_spec spec = {

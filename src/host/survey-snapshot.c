@@ -67,7 +67,8 @@ static int holding_know(struct snapshot_holding *h)
 	h->held = blockset_new();
 	h->evictable = blockset_new();
 	h->cold = blockset_new();
-	return h->held && h->evictable && h->cold ? 0 : -ENOMEM;
+	h->warm = blockset_new();
+	return h->held && h->evictable && h->cold && h->warm ? 0 : -ENOMEM;
 }
 
 static void holding_unknow(struct snapshot_holding *h)
@@ -75,7 +76,8 @@ static void holding_unknow(struct snapshot_holding *h)
 	blockset_free((struct blockset *)h->held);
 	blockset_free((struct blockset *)h->evictable);
 	blockset_free((struct blockset *)h->cold);
-	h->held = h->evictable = h->cold = NULL;
+	blockset_free((struct blockset *)h->warm);
+	h->held = h->evictable = h->cold = h->warm = NULL;
 }
 
 /* One disk of unknown layout makes unknown what its guest caches of all images of its chain. */
@@ -107,17 +109,20 @@ static int extent_place(struct survey *s, const struct survey_disk *d, const str
 			size_t layer, uint64_t block, uint64_t count)
 {
 	struct snapshot_holding *h = holding_of(s, d->vm, d->images[layer]);
+	const struct blockset *by_age;
 	int r;
 
 	s->vms[d->vm].placed_pages += count;
 	if (!h || !h->held)
 		return 0;
 	r = blockset_add((struct blockset *)h->held, block, count);
-	if (r >= 0 && scan_run_evictable(run))
-		r = blockset_add((struct blockset *)h->evictable, block, count);
-	if (r >= 0 && scan_run_evictable(run) && scan_run_cold(run))
-		r = blockset_add((struct blockset *)h->cold, block, count);
-	return r;
+	if (r < 0 || !scan_run_evictable(run))
+		return r;
+	r = blockset_add((struct blockset *)h->evictable, block, count);
+	if (r < 0 || run->age == UINT16_MAX)
+		return r;
+	by_age = run->age ? h->cold : h->warm;
+	return blockset_add((struct blockset *)by_age, block, count);
 }
 
 static int piece_place(const struct scan *scan, const struct scan_file *file,
@@ -161,7 +166,7 @@ static int vm_place(struct survey *s, size_t vm)
 	return scan_pieces(s->vms[vm].vm->scan, piece_place, &p);
 }
 
-static void trim_refusal_of(struct survey *s, struct survey_image *image)
+static void trim_refusal_of(struct survey_image *image)
 {
 	const struct openers *o = &image->openers;
 	char *text = image->trim_refusal;
@@ -175,8 +180,8 @@ static void trim_refusal_of(struct survey *s, struct survey_image *image)
 			 o->listed[0].pid, o->listed[0].name,
 			 o->listed[0].kind == OPENER_MAP ? "mapped" : "open");
 	else if (!o->complete)
-		snprintf(text, size, "who has it open is not known: %s", o->reason);
-	(void)s;
+		snprintf(text, size, "who has it open is not known: %s%s", o->reason,
+			 o->n_unknown ? "; see trusted_processes in pagepact.conf(5)" : "");
 }
 
 static int images_fill(struct survey *s)
@@ -187,7 +192,7 @@ static int images_fill(struct survey *s)
 	for (size_t i = 0; i < s->n_images; i++) {
 		struct survey_image *image = &s->images[i];
 
-		trim_refusal_of(s, image);
+		trim_refusal_of(image);
 		s->snapshot_images[i] = (struct snapshot_image){
 			.device = image->dev,
 			.inode = image->ino,

@@ -93,14 +93,13 @@ typedef void survey_done_fn(struct survey *s, int result, void *userdata);
 /**
  * struct survey_spec - what to look at
  * @vms: all attached guests; they must outlive the survey
- * @public_images: paths
+ * @config: lists of it are needed; outlives the survey
  */
 struct survey_spec {
 	sd_event *event;
 	struct vm *const *vms;
 	size_t n_vms;
-	char *const *public_images;
-	size_t n_public_images;
+	const struct config *config;
 	survey_progress_fn *progress;
 	survey_done_fn *done;
 	void *userdata;

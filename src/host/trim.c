@@ -340,8 +340,8 @@ static int trim_begin(struct trim *trim, const struct trim_arg *asked)
 		trim->kpageflags_fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
 		r = trim->pagemap_fd < 0 || trim->kpageflags_fd < 0 ? -EOPNOTSUPP : 0;
 	}
-	trim->states = malloc(RESIDENCY_WINDOW_BLOCKS);
-	trim->look = malloc(RESIDENCY_WINDOW_BLOCKS);
+	trim->states = calloc(RESIDENCY_WINDOW_BLOCKS, 1);
+	trim->look = calloc(RESIDENCY_WINDOW_BLOCKS, 1);
 	return r < 0 ? r : trim->states && trim->look ? 0 : -ENOMEM;
 }
 

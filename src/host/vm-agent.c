@@ -9,6 +9,7 @@
 
 #define RETRY_USEC  2000000ULL
 #define PING_USEC   10000000ULL
+#define GREET_USEC  1000000ULL /* an agent may start long after the guest's port was opened */
 #define SILENT_USEC 30000000ULL
 
 const char *vm_agent_name(enum vm_agent state)
@@ -68,6 +69,7 @@ static void on_hello(struct vm *vm, const struct wire_hello *hello)
 	if (memcmp(vm->hello.boot_id, hello->boot_id, sizeof(hello->boot_id)) != 0)
 		vm_agent_forget(vm);
 	vm->hello = *hello;
+	vm->greeted = true;
 	if (hello->version != WIRE_VERSION) {
 		char text[VM_TEXT_MAX];
 
@@ -110,7 +112,7 @@ static void on_message(uint16_t type, uint64_t id, const union wire_message *m, 
 
 	(void)length;
 	vm->link_heard_usec = now_usec();
-	if (vm->agent == VM_AGENT_SILENT && type != WIRE_HELLO)
+	if (vm->agent == VM_AGENT_SILENT && vm->greeted)
 		agent_state(vm, VM_AGENT_LIVE, vm->hello.missing);
 	switch (type) {
 	case WIRE_HELLO:
@@ -160,7 +162,7 @@ static const struct link_ops ops = { on_message, on_silent, on_closed };
 static void link_drop(struct vm *vm, int result)
 {
 	vm->link = link_free(vm->link);
-	vm->link_closed = false;
+	vm->link_closed = vm->greeted = false;
 	scan_finish(vm, result, vm->agent_reason);
 	ask_finish(vm, result, NULL, NULL);
 }
@@ -187,6 +189,21 @@ static void link_connect(struct vm *vm, uint64_t now)
 	vm->link_heard_usec = vm->link_pinged_usec = now;
 }
 
+/* Greets until the agent has answered once; then looks whether it still does. */
+static void link_keep(struct vm *vm, uint64_t now)
+{
+	const struct wire_welcome welcome = { .version = WIRE_VERSION };
+
+	if (!vm->link || vm->link_closed ||
+	    now < vm->link_pinged_usec + (vm->greeted ? PING_USEC : GREET_USEC))
+		return;
+	vm->link_pinged_usec = now;
+	if (vm->greeted)
+		(void)link_send(vm->link, WIRE_PING, 0, NULL, 0);
+	else
+		(void)link_send(vm->link, WIRE_WELCOME, 0, &welcome, sizeof(welcome));
+}
+
 void vm_agent_tick(struct vm *vm, uint64_t now)
 {
 	if (vm->link_closed) {
@@ -199,10 +216,7 @@ void vm_agent_tick(struct vm *vm, uint64_t now)
 		scan_finish(vm, -ETIMEDOUT, "the scan did not end in time");
 	if (vm->ask_id && now > vm->ask_deadline_usec)
 		ask_finish(vm, -ETIMEDOUT, NULL, NULL);
-	if (vm->link && now > vm->link_pinged_usec + PING_USEC) {
-		vm->link_pinged_usec = now;
-		(void)link_send(vm->link, WIRE_PING, 0, NULL, 0);
-	}
+	link_keep(vm, now);
 	if (vm->agent == VM_AGENT_LIVE && now > vm->link_heard_usec + SILENT_USEC)
 		agent_state(vm, VM_AGENT_SILENT, "has not answered for 30 seconds");
 }

@@ -68,6 +68,7 @@ struct vm {
 
 	struct link *link;
 	enum vm_agent agent;
+	bool greeted; /* the agent has answered since the link was made */
 	char agent_reason[VM_TEXT_MAX];
 	struct wire_hello hello;
 

@@ -73,6 +73,8 @@ static const char *image_fault(const struct check *c, size_t index)
 	size_t n;
 	const struct snapshot_holding *users = snapshot_holdings(c->s, index, &n);
 
+	if (image->order_refusal)
+		return "is about an image about which nothing must be done";
 	if (!image->resident)
 		return "is about an image of which it is not known what the host caches";
 	if (!is_young(c, image->resident_usec, c->config->resident_age_max_usec))
@@ -141,8 +143,6 @@ static int evict_check(const struct check *c, size_t order)
 
 	if (wrong)
 		return fault(c, order, "%s", wrong);
-	if (c->s->images[o->image].order_refusal)
-		return fault(c, order, "asks about an image that must not be asked about");
 	if (!holding || !is_subset(o->blocks, holding->held) ||
 	    !is_subset(o->blocks, holding->evictable))
 		return fault(c, order, "asks for blocks that the guest cannot give up");

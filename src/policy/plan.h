@@ -32,7 +32,9 @@ const char *plan_action_name(enum plan_action action);
  * @resident: cached by the host
  * @held: cached by the order's guest; for a trim, by any guest
  * @evictable: that the guest could give up; 0 for a trim
- * @cold: of these not used lately, when @age_known
+ * @cold: of these known not to have been used lately
+ * @warm: of these known to have been
+ * @age_known: the age of every one of @evictable is known
  * @eligible: what the order could have been without quotas
  * @owed: resident, and kept because a guest gave its copy up for the host's
  * @holders: resident and cached by exactly n guests, [n]; the last row: that many or more
@@ -42,6 +44,7 @@ struct plan_inputs {
 	uint64_t held;
 	uint64_t evictable;
 	uint64_t cold;
+	uint64_t warm;
 	bool age_known;
 	uint64_t eligible;
 	uint64_t owed;

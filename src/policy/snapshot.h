@@ -43,8 +43,8 @@ struct snapshot_host {
  * @trim_refusal: why the host's copies of its blocks must stay, one line such as "process 123
  *	(qemu-img) has it open"; NULL when everything that has it open is an attached guest that has
  *	its row in snapshot.holdings
- * @order_refusal: why no guest is asked to give up its copies of the blocks of this image; NULL
- *	normally
+ * @order_refusal: why nothing is done about this image, such as that it is not known for certain
+ *	which of its blocks guests hold; NULL normally
  * @resident: blocks that the host caches; NULL when that is not known, or not known to be true.
  *	Some may be dirty; which, is not known.
  * @resident_usec: when @resident was looked up, CLOCK_MONOTONIC, never 0; the beginning, if it
@@ -91,8 +91,9 @@ struct snapshot_guest {
  * @held: every block that the guest caches, in whatever state; NULL when not known
  * @evictable: of these the ones it could give up: clean, unmapped, not held by its kernel, not hot;
  *	NULL stands for none
- * @cold: of these the ones that it has not used lately; NULL when age is not known, which is
- *	neither "all" nor "none"
+ * @cold: of these the ones known not to have been used lately; NULL stands for none
+ * @warm: of these the ones known to have been; NULL stands for none. The age of what is in neither
+ *	is not known: it is treated as that, not as the one or the other.
  *
  * There is a holding for every image that a guest can reach, even when it caches nothing of it:
  * that is how the users of an image are known.
@@ -103,6 +104,7 @@ struct snapshot_holding {
 	const struct blockset *held;
 	const struct blockset *evictable;
 	const struct blockset *cold;
+	const struct blockset *warm;
 };
 
 /**

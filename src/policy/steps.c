@@ -12,7 +12,7 @@
 #define _cleanup_set_ _cleanup_(blockset_freep)
 
 #define PATH_SHOWN_MAX 80
-#define MIB(blocks) ((double)(blocks)*BLOCK_BYTES / (1 << 20))
+#define MIB(blocks)    ((double)(blocks)*BLOCK_BYTES / (1 << 20))
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
@@ -155,12 +155,28 @@ static int host_collect(struct view *view, size_t group, struct plan *plan,
 	return r;
 }
 
-/* Two looks at the same candidates: first what was not used lately, then the rest. */
+/* Looks at the same candidates one after the other: coldest first. */
 enum band {
 	BAND_COLD,
-	BAND_REST,
+	BAND_UNKNOWN,
+	BAND_WARM,
 	BANDS,
 };
+
+/* Pages of two ages on one block count as used. */
+static void band_cut(struct blockset *set, const struct snapshot_holding *holding, enum band band)
+{
+	const struct blockset *only = band == BAND_COLD ? holding->cold : holding->warm;
+
+	if (band != BAND_UNKNOWN && !only)
+		blockset_clear(set);
+	else if (band != BAND_UNKNOWN)
+		blockset_and_with(set, only);
+	if (band != BAND_WARM && holding->warm)
+		blockset_andnot_with(set, holding->warm);
+	if (band == BAND_UNKNOWN && holding->cold)
+		blockset_andnot_with(set, holding->cold);
+}
 
 /*
  * What a guest may be asked to give up of an image: the host holds it too, and either somebody
@@ -176,17 +192,11 @@ static int evictions_collect(const struct view *view, const struct snapshot_hold
 
 	if (!common || !set)
 		return -ENOMEM;
-	/* What is its alone, and known not to be cold, is in neither band. */
-	if (image->trim_blocked && (band == BAND_COLD || !holding->cold))
+	if (image->trim_blocked && band != BAND_WARM)
 		blockset_or_with(common, image->once);
 	blockset_and_with(set, common);
 	blockset_and_with(set, view->snapshot->images[holding->image].resident);
-	if (band == BAND_COLD && holding->cold)
-		blockset_and_with(set, holding->cold);
-	else if (band == BAND_COLD)
-		blockset_clear(set);
-	else if (holding->cold)
-		blockset_andnot_with(set, holding->cold);
+	band_cut(set, holding, band);
 
 	int r = pick_long_runs(&set, view->config->min_run_blocks);
 
@@ -199,6 +209,7 @@ static int evictions_collect(const struct view *view, const struct snapshot_hold
 static int evict_order(struct view *view, const struct snapshot_holding *holding, enum band band,
 		       struct blockset *blocks, uint64_t eligible, struct plan *plan)
 {
+	static const char *const ages[BANDS] = { "not used lately", "age unknown", "used lately" };
 	const struct view_image *image = &view->images[holding->image];
 	struct plan_order order = {
 		.step = PLAN_STEP_GUEST,
@@ -212,7 +223,7 @@ static int evict_order(struct view *view, const struct snapshot_holding *holding
 			.held = blockset_count(holding->held),
 			.evictable = blockset_count(holding->evictable),
 			.cold = holding->cold ? blockset_count(holding->cold) : 0,
-			.age_known = holding->cold,
+			.warm = holding->warm ? blockset_count(holding->warm) : 0,
 			.eligible = eligible,
 		},
 	};
@@ -223,35 +234,26 @@ static int evict_order(struct view *view, const struct snapshot_holding *holding
 		blockset_free(blocks);
 		return r;
 	}
+	order.inputs.age_known = order.inputs.cold + order.inputs.warm >= order.inputs.evictable;
 	(void)snprintf(order.reason, sizeof(order.reason),
 		       "guest %s gives up %.1f MiB of %s that the host holds too: %s, %s",
 		       view->snapshot->guests[holding->guest].name, MIB(order.n_blocks),
-		       path_tail(view->snapshot->images[holding->image].path),
-		       order.cold	? "not used lately"
-		       : !holding->cold ? "not hot, age unknown"
-					: "clean and unmapped",
+		       path_tail(view->snapshot->images[holding->image].path), ages[band],
 		       !alone			 ? "more than one guest uses it"
 		       : alone == order.n_blocks ? "the host cannot drop its own copy"
 						 : "shared, or the host cannot drop its own copy");
 	return plan_add_order(plan, &order);
 }
 
-/* Why a guest is not asked about an image although both may take part; "" when it is. */
-static void eviction_refusal(const struct view *view, const struct snapshot_holding *holding,
-			     char *ret, size_t size)
+/* For how long a guest is not to be asked about an image because it was in vain; 0: ask. */
+static uint64_t eviction_backoff(const struct view *view, const struct snapshot_holding *holding)
 {
 	const struct snapshot *s = view->snapshot;
-	const struct snapshot_image *image = &s->images[holding->image];
-	const struct policy_record *record =
-		state_find(view->state, s->guests[holding->guest].name, image);
-	uint64_t backoff_usec = state_backoff_end(record, view->config);
+	uint64_t end_usec = state_backoff_end(
+		state_find(view->state, s->guests[holding->guest].name, &s->images[holding->image]),
+		view->config);
 
-	*ret = '\0';
-	if (image->order_refusal)
-		(void)snprintf(ret, size, "%s", image->order_refusal);
-	else if (s->now_usec < backoff_usec)
-		(void)snprintf(ret, size, "asking it brought next to nothing; again in %llu s",
-			       (unsigned long long)(backoff_usec - s->now_usec) / 1000000 + 1);
+	return s->now_usec < end_usec ? end_usec - s->now_usec : 0;
 }
 
 /* When the guest's or the host's side is not yet seen as our last act left it: wait, do not act. */
@@ -276,13 +278,15 @@ static int holding_evict(struct view *view, size_t index, enum band band, struct
 	struct view_group *group = &view->groups[guest->group];
 	_cleanup_set_ struct blockset *picked = NULL;
 	uint64_t later_usec = guest->acted_usec + view->config->delay_usec;
-	char refusal[PLAN_REASON_MAX];
+	uint64_t backoff_usec = eviction_backoff(view, holding);
 
-	eviction_refusal(view, holding, refusal, sizeof(refusal));
-	if (*refusal)
-		return band == BAND_COLD ? plan_add_refusal(plan, holding->guest, holding->image,
-							    PLAN_STEP_GUEST, "%s", refusal)
-					 : 0;
+	if (backoff_usec)
+		return band == BAND_COLD
+			       ? plan_add_refusal(
+					 plan, holding->guest, holding->image, PLAN_STEP_GUEST,
+					 "asking it brought next to nothing; again in %llu s",
+					 (unsigned long long)backoff_usec / 1000000 + 1)
+			       : 0;
 	if (eviction_waits(view, holding, result))
 		return 0;
 

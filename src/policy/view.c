@@ -301,6 +301,8 @@ static int image_build(struct view *view, struct plan *plan, size_t index)
 		return 0;
 	if (v->group == VIEW_NONE)
 		refusal = "guests of more than one sharing domain reach it, and it is not public";
+	else if (image->order_refusal)
+		refusal = image->order_refusal;
 	else if (!image->resident || !image->resident_usec)
 		refusal = "what the host caches of it is not known";
 	else if (age_usec(view, image->resident_usec) > view->config->resident_age_max_usec)

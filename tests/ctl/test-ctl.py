@@ -326,11 +326,28 @@ class Output(Case):
         self.assertEqual(lines[-2], "unplaced: alpha: 32.0 MiB: no file system that is known")
         self.assertIn("copy factor 2.30", lines[-1])
 
+    def test_dup_of_nothing(self):
+        nothing = {**replies.DUP, "images": [], "vms": [],
+                   "totals": dict.fromkeys(replies.DUP["totals"], 0)}
+        self.assertEqual(self.output("dup", parameters=nothing), "total: 0 B cached, in copies of "
+                         "0 B, of which 0 B are duplicates\n")
+
     def test_dup_of_many_holders(self):
         many = copy.deepcopy(replies.DUP)
         many["images"][0]["holders"] = [1, 2, 4, 8, 16, 32]
         line = self.output("dup", "--bytes", parameters=many).splitlines()[1]
         self.assertEqual(line.split()[4:8], ["1", "2", "4", "56"])
+
+    def test_dup_of_what_is_not_known(self):
+        blind = copy.deepcopy(replies.DUP)
+        blind["images"][0].update(known=False, reason="no right to ask")
+        blind["vms"][0].update(known=False, reason="its agent is silent", notes=["vda: no image"])
+        lines = self.output("dup", parameters=blind).splitlines()
+        self.assertEqual(lines[1].split(), "- 500.0 MiB - - - - /images/base.raw".split())
+        self.assertEqual(lines[4].split(), "alpha - - - - -".split())
+        self.assertEqual(lines[6:9], ["warning: /images/base.raw: no right to ask",
+                                      "warning: alpha: its agent is silent",
+                                      "note: alpha: vda: no image"])
 
     def test_dup_files(self):
         text = self.output("dup", "--files", parameters={**replies.DUP, "files": replies.FILES})
@@ -353,9 +370,13 @@ class Output(Case):
         self.assertIn("refused: beta: it observes only",
                       self.output("reclaim", parameters=refused))
         refused["orders"] = []
-        for args in [[], ["--json"]]:
+        for args, code in [(["beta"], REFUSED), (["beta", "--json"], REFUSED), (["alpha"], DONE),
+                           ([], DONE)]:
             result, _ = ask(reply(**refused), "reclaim", *args)
-            self.assertEqual(result.returncode, REFUSED)
+            self.assertEqual(result.returncode, code)
+        image = [{"vm": None, "image": "/images/base.raw", "reason": "process 7 has it open"}]
+        self.assertIn("refused: (host): /images/base.raw: process 7 has it open\n",
+                      self.output("reclaim", parameters={**replies.RECLAIM, "refused": image}))
 
     def test_explain(self):
         text = self.output("explain")

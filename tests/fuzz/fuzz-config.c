@@ -49,10 +49,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	config_messages_done(&messages);
 	r = config_parse_main("pagepact.conf", (const char *)data, size, &config, &messages);
-	for (size_t i = 0; i < config.n_public_images; i++)
-		if (config.public_images[i][0] != '/')
+	for (size_t i = 0; i < config.public_images.n_items; i++)
+		if (config.public_images.items[i][0] != '/')
 			abort();
-	if (r < 0 && (r != -EINVAL || !has_error(&messages) || config.n_public_images > 0))
+	if (r < 0 && (r != -EINVAL || !has_error(&messages) || config.public_images.n_items > 0))
 		abort();
 	config_done(&config);
 	config_messages_done(&messages);

@@ -19,21 +19,20 @@
 #include "policy/plan.h"
 #include "policy/policy.h"
 
-#define WORLD_IMAGES 6
-#define WORLD_GUESTS 6
+#define WORLD_IMAGES	 6
+#define WORLD_GUESTS	 6
 #define WORLD_START_USEC 1000000000
 
 /*
- * A guest's cache of an image: '.' nothing, 'm' held and not to be had (mapped, dirty, hot), 'w'
- * evictable and used lately, 'c' evictable and cold. NULL: cannot reach the image; "?": its cache
- * is not known. The host's: 'x' resident; NULL: not known.
+ * A guest's cache of an image: '.' nothing, 'm' held and not to be had (mapped, dirty, hot), 'u'
+ * evictable, 'w' evictable and used lately, 'c' evictable and cold. NULL: cannot reach the image;
+ * "?": its cache is not known. The host's: 'x' resident; NULL: not known.
  */
 struct guest_drawing {
 	const char *name;
 	const char *domain;
 	bool observe;
 	bool silent;
-	bool ageless;
 	const char *order_refusal;
 	const char *cache[WORLD_IMAGES];
 };
@@ -55,6 +54,7 @@ struct world {
 	struct blockset *held[WORLD_IMAGES][WORLD_GUESTS];
 	struct blockset *evictable[WORLD_IMAGES][WORLD_GUESTS];
 	struct blockset *cold[WORLD_IMAGES][WORLD_GUESTS];
+	struct blockset *warm[WORLD_IMAGES][WORLD_GUESTS];
 	struct policy_state state;
 	struct policy_config config;
 	struct policy_request request;
@@ -79,18 +79,20 @@ static inline struct blockset *drawn(const char *drawing, const char *chars)
 	return set;
 }
 
-static inline void world_add_holding(struct world *w, size_t image, size_t guest,
-				     const char *cache, bool ageless)
+static inline void world_add_holding(struct world *w, size_t image, size_t guest, const char *cache)
 {
 	struct snapshot_holding *holding = &w->holdings[w->snapshot.n_holdings++];
 
 	*holding = (struct snapshot_holding){ .guest = guest, .image = image };
 	if (*cache == '?')
 		return;
-	holding->held = w->held[image][guest] = drawn(cache, "mwc");
-	holding->evictable = w->evictable[image][guest] = drawn(cache, "wc");
-	w->cold[image][guest] = drawn(cache, "c");
-	holding->cold = ageless ? NULL : w->cold[image][guest];
+	holding->held = w->held[image][guest] = drawn(cache, "muwc");
+	holding->evictable = w->evictable[image][guest] = drawn(cache, "uwc");
+	/* Both ways of saying that no block is known to be cold, or warm. */
+	if (strchr(cache, 'c'))
+		holding->cold = w->cold[image][guest] = drawn(cache, "c");
+	if (strchr(cache, 'w') || strchr(cache, 'c'))
+		holding->warm = w->warm[image][guest] = drawn(cache, "w");
 }
 
 /* The lists end with an entry without a path or name, or at their bounds. */
@@ -129,7 +131,7 @@ static inline void world_draw(struct world *w, const struct image_drawing *image
 			w->images[i].resident = w->resident[i] = drawn(images[i].host, "x");
 		for (size_t g = 0; g < w->snapshot.n_guests; g++)
 			if (guests[g].cache[i])
-				world_add_holding(w, i, g, guests[g].cache[i], guests[g].ageless);
+				world_add_holding(w, i, g, guests[g].cache[i]);
 	}
 }
 
@@ -141,6 +143,7 @@ static inline void world_done(struct world *w)
 			blockset_free(w->held[i][g]);
 			blockset_free(w->evictable[i][g]);
 			blockset_free(w->cold[i][g]);
+			blockset_free(w->warm[i][g]);
 		}
 	}
 	policy_state_done(&w->state);
@@ -168,7 +171,10 @@ static inline void world_apply_blocks(struct world *w, const struct plan_order *
 	} else {
 		blockset_andnot_with(w->held[i][g], blocks);
 		blockset_andnot_with(w->evictable[i][g], blocks);
-		blockset_andnot_with(w->cold[i][g], blocks);
+		if (w->cold[i][g])
+			blockset_andnot_with(w->cold[i][g], blocks);
+		if (w->warm[i][g])
+			blockset_andnot_with(w->warm[i][g], blocks);
 	}
 	assert_int_equal(policy_applied(&w->state, &w->snapshot, order, now_usec,
 					blockset_count(blocks) * BLOCK_BYTES),

@@ -51,7 +51,8 @@ static void test_whole(void **state)
 	(void)state;
 	put("pagepact.conf", "# what everybody may know\n[pagepact]\n"
 			     "public_images = /a/base.raw\t/b/other.raw   # two\n"
-			     "public_images = /c\n");
+			     "public_images = /c\n"
+			     "trusted_processes = process_api agent-x\n");
 	put("vms.d/b.conf", "[vm]\r\nname = alpha\r\nqmp = /run/alpha.sock\r\n"
 			    "agent = serial:/run/agent.sock\r\nact = yes   # default no\r\n"
 			    "domain = blue\r\n");
@@ -60,10 +61,12 @@ static void test_whole(void **state)
 	put("vms.d/readme", "nonsense");
 	put("vms.d/.hidden.conf", "nonsense");
 	assert_int_equal(load(), 0);
-	assert_int_equal(config.n_public_images, 3);
-	assert_string_equal(config.public_images[0], "/a/base.raw");
-	assert_string_equal(config.public_images[1], "/b/other.raw");
-	assert_string_equal(config.public_images[2], "/c");
+	assert_int_equal(config.public_images.n_items, 3);
+	assert_string_equal(config.public_images.items[0], "/a/base.raw");
+	assert_string_equal(config.public_images.items[1], "/b/other.raw");
+	assert_string_equal(config.public_images.items[2], "/c");
+	assert_int_equal(config.trusted_processes.n_items, 2);
+	assert_string_equal(config.trusted_processes.items[1], "agent-x");
 	assert_int_equal(config.n_vms, 2);
 	assert_string_equal(config.vms[0].name, "alpha");
 	assert_string_equal(config.vms[0].qmp, "/run/alpha.sock");

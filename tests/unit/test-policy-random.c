@@ -60,15 +60,14 @@ static void canvas_random(struct canvas *c, struct dice *dice)
 			.domain = domains[dice_roll(dice, ARRAY_SIZE(domains))],
 			.observe = dice_roll(dice, 6) == 0,
 			.silent = dice_roll(dice, 10) == 0,
-			.ageless = dice_roll(dice, 3) == 0,
 			.order_refusal = dice_roll(dice, 10) ? NULL : "paused",
 		};
 		for (size_t i = 0; i < n_images; i++)
 			if (dice_roll(dice, 5) < 3)
 				c->guests[g].cache[i] =
-					dice_roll(dice, 20) ?
-						scribble(dice, "..mwcc", c->cache[g][i]) :
-						"?";
+					dice_roll(dice, 20)
+						? scribble(dice, "..muwcc", c->cache[g][i])
+						: "?";
 	}
 }
 
@@ -302,17 +301,16 @@ static void canvas_two_domains(struct canvas *c, struct dice *fixed, struct dice
 			.domain = domains[g],
 			.observe = dice_roll(fixed, 8) == 0,
 			.silent = dice_roll(dice, 8) == 0,
-			.ageless = dice_roll(dice, 3) == 0,
 			.order_refusal = dice_roll(dice, 8) ? NULL : "paused",
 		};
 		for (size_t i = 0; i < WORLD_IMAGES; i++)
 			if (reach[g][i] && i == IMAGE_PUBLIC)
 				/* What blue has of it stays as it is: it has nothing to evict. */
 				c->guests[g].cache[i] = scribble(
-					fixed, is_red(g) ? ".mwcc" : "..m", c->cache[g][i]);
+					fixed, is_red(g) ? ".muwcc" : "..m", c->cache[g][i]);
 			else if (reach[g][i])
-				c->guests[g].cache[i] = scribble(is_red(g) ? fixed : loose, ".mwcc",
-								 c->cache[g][i]);
+				c->guests[g].cache[i] = scribble(is_red(g) ? fixed : loose,
+								 ".muwcc", c->cache[g][i]);
 	}
 }
 
@@ -327,8 +325,8 @@ static void red_text(const struct world *w, const struct plan *plan, char *text,
 		bool trim = order->action == PLAN_TRIM;
 
 		if (trim ? order->image != IMAGE_RED && order->image != IMAGE_RED_2 &&
-				   order->image != IMAGE_PUBLIC :
-			   !is_red(order->guest))
+				    order->image != IMAGE_PUBLIC
+			 : !is_red(order->guest))
 			continue;
 		order_text(w, order, text + at, size - at);
 		at += strlen(text + at);
@@ -339,14 +337,13 @@ static void red_text(const struct world *w, const struct plan *plan, char *text,
 	}
 }
 
-static void behave(struct world *w, const struct plan *plan, struct dice *fixed,
-		   struct dice *loose)
+static void behave(struct world *w, const struct plan *plan, struct dice *fixed, struct dice *loose)
 {
 	for (size_t k = 0; k < plan->n_orders; k++) {
 		const struct plan_order *order = &plan->orders[k];
-		bool red = order->action == PLAN_TRIM ? order->image != IMAGE_BLUE &&
-								order->image != IMAGE_BLUE_2 :
-							is_red(order->guest);
+		bool red = order->action == PLAN_TRIM
+				   ? order->image != IMAGE_BLUE && order->image != IMAGE_BLUE_2
+				   : is_red(order->guest);
 		_cleanup_set_ struct blockset *done = blockset_copy(order->blocks);
 		uint32_t cut = dice_roll(red ? fixed : loose, BLOCKS);
 

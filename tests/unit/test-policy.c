@@ -59,9 +59,10 @@ static const struct policy_case cases[] = {
 	{
 		.name = "coldest first, of all guests",
 		.images = { { "base", .host = "xxxxxx" } },
-		.guests = { { "a", ONE_DOMAIN, .cache = { "wcwcmm" } },
-			    { "b", ONE_DOMAIN, .cache = { "ccwwcw" } } },
-		.orders = "evict a base 1,3; evict b base 0-1,4; evict a base 0,2; evict b base 2-3,5",
+		.guests = { { "a", ONE_DOMAIN, .cache = { "wcucmm" } },
+			    { "b", ONE_DOMAIN, .cache = { "ccwucw" } } },
+		.orders = "evict a base 1,3; evict b base 0-1,4; evict a base 2; evict b base 3; "
+			  "evict a base 0; evict b base 2,5",
 	},
 	{
 		.name = "mapped, dirty and hot stay",
@@ -71,7 +72,8 @@ static const struct policy_case cases[] = {
 		.orders = "evict a base 3-5",
 	},
 	{
-		.name = "not opted in: no orders, and the host's copies of what it alone holds stay",
+		.name = "not opted in: no orders, and the host's copies of what it alone holds "
+			"stay",
 		.images = { { "base", .host = "xxxxxx" } },
 		.guests = { { "a", ONE_DOMAIN, .observe = true, .cache = { "ccc.c." } },
 			    { "b", ONE_DOMAIN, .cache = { "cc...c" } } },
@@ -88,23 +90,33 @@ static const struct policy_case cases[] = {
 	{
 		.name = "a paused guest gets no orders",
 		.images = { { "base", .host = "xxxxxx" } },
-		.guests = { { "a", ONE_DOMAIN, .order_refusal = "it is paused", .cache = { "cc.c" } },
+		.guests = { { "a", ONE_DOMAIN, .order_refusal = "it is paused",
+			      .cache = { "cc.c" } },
 			    { "b", ONE_DOMAIN, .cache = { "cc...." } } },
 		.orders = "evict b base 0-1",
 		.refusal = "it is paused",
 	},
 	{
 		.name = "a backup has the image open: no trim, so the guest's cold copies go",
-		.images = { { "base", .host = "xxxxxx", .trim_refusal = "process 123 has it open" } },
+		.images = { { "base", .host = "xxxxxx",
+			      .trim_refusal = "process 123 has it open" } },
 		.guests = { { "a", .cache = { "cwmc.." } } },
 		.orders = "evict a base 0,3",
 		.refusal = "process 123 has it open",
 	},
 	{
 		.name = "the same without known age: what is not hot goes",
-		.images = { { "base", .host = "xxxxxx", .trim_refusal = "process 123 has it open" } },
-		.guests = { { "a", .ageless = true, .cache = { "cwmc.." } } },
+		.images = { { "base", .host = "xxxxxx",
+			      .trim_refusal = "process 123 has it open" } },
+		.guests = { { "a", .cache = { "uumu.." } } },
 		.orders = "evict a base 0-1,3",
+	},
+	{
+		.name = "the same with an age known for some: what was used lately stays",
+		.images = { { "base", .host = "xxxxxx",
+			      .trim_refusal = "process 123 has it open" } },
+		.guests = { { "a", .cache = { "wucw.." } } },
+		.orders = "evict a base 2; evict a base 1",
 	},
 	{
 		.name = "a silent user may hold anything: no trim",
@@ -162,7 +174,9 @@ static const struct policy_case cases[] = {
 	},
 	{
 		.name = "a public image's trims hold up those that reach it, and nobody else",
-		.images = { { "base", .host = "xxxx", .is_public = true }, { "blue", .host = "xx" }, { "red", .host = "xx" } },
+		.images = { { "base", .host = "xxxx", .is_public = true },
+			    { "blue", .host = "xx" },
+			    { "red", .host = "xx" } },
 		.guests = { { "a", .domain = "blue", .cache = { "m...", "cc" } },
 			    { "b", .domain = "blue", .cache = { NULL, "cc" } },
 			    { "c", .domain = "red", .cache = { NULL, NULL, "cc" } },
@@ -170,11 +184,10 @@ static const struct policy_case cases[] = {
 		.orders = "evict c red 0-1; evict d red 0-1; trim base 0",
 	},
 	{
-		.name = "a map that is not to be trusted: nobody is asked, by image",
-		.images = { { "base", .host = "xxxx", .order_refusal = "its map is not settled",
-			      .trim_refusal = "its map is not settled" } },
+		.name = "a map that is not to be trusted: nothing is done",
+		.images = { { "base", .host = "xxxx", .order_refusal = "its map is not settled" } },
 		.guests = { { "a", ONE_DOMAIN, .cache = { "cccc" } },
-			    { "b", ONE_DOMAIN, .cache = { "cccc" } } },
+			    { "b", ONE_DOMAIN, .cache = { "cc.." } } },
 		.orders = "",
 		.refusal = "its map is not settled",
 	},
@@ -298,8 +311,10 @@ static void test_watermarks(void **state)
 	static const struct {
 		uint64_t available;
 		const char *orders;
-	} times[] = { { 150, "" }, { 99, "trim base 0-3,6-7" }, { 199, "trim base 0-3,6-7" },
-		      { 200, "" }, { 150, "" },			{ 0, "trim base 0-3,6-7" } };
+	} times[] = {
+		{ 150, "" }, { 99, "trim base 0-3,6-7" }, { 199, "trim base 0-3,6-7" }, { 200, "" },
+		{ 150, "" }, { 0, "trim base 0-3,6-7" }
+	};
 	_cleanup_world_ struct world w;
 
 	(void)state;
@@ -537,8 +552,8 @@ static void test_backoff_of_guests(void **state)
 	world_draw(&w, one_image, one_guest);
 	w.images[0].trim_refusal = "a backup";
 	world_decide(&w, &plan);
-	assert_int_equal(policy_applied(&w.state, &w.snapshot, &plan.orders[0],
-					w.snapshot.now_usec, plan.orders[0].n_blocks * 511),
+	assert_int_equal(policy_applied(&w.state, &w.snapshot, &plan.orders[0], w.snapshot.now_usec,
+					plan.orders[0].n_blocks * 511),
 			 0);
 	world_pass(&w, w.config.backoff_usec - 1);
 	world_decide(&w, &refused);
@@ -546,8 +561,8 @@ static void test_backoff_of_guests(void **state)
 	assert_true(plan_refuses(&refused, "asking it brought next to nothing; again in 1 s"));
 	world_pass(&w, 1);
 	/* An eighth is enough. */
-	assert_int_equal(policy_applied(&w.state, &w.snapshot, &plan.orders[0],
-					w.snapshot.now_usec, plan.orders[0].n_blocks * 512),
+	assert_int_equal(policy_applied(&w.state, &w.snapshot, &plan.orders[0], w.snapshot.now_usec,
+					plan.orders[0].n_blocks * 512),
 			 0);
 	world_pass(&w, 1);
 	assert_plan(&w, "evict a base 0-3,6-7");
@@ -605,7 +620,7 @@ static void test_inputs_and_reasons(void **state)
 	assert_int_equal(order->inputs.cold, 8);
 	assert_int_equal(order->inputs.eligible, 8);
 	assert_int_equal(order->inputs.holders[2], 8);
-	assert_true(order->inputs.age_known);
+	assert_int_equal(order->inputs.warm, 0);
 	assert_string_equal(order->reason, "guest a gives up 0.0 MiB of base that the host holds "
 					   "too: not used lately, more than one guest uses it");
 	assert_true(plan.offers[PLAN_STEP_FREE].by_itself);

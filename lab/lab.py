@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A scenario's surroundings: a directory, guests, a pagepactd with its own configuration, and their end.
+
+    with Lab() as lab:
+        alpha = lab.guest("alpha")
+        lab.wait_ready()
+        lab.start_daemon()
+        lab.pagepact("status")
+"""
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from lab import oracle, process
+from lab.guest import Guest
+from lab.say import step
+
+ROOT = Path(__file__).resolve().parent.parent
+# Overlays have to lie on the disk's own file system: /tmp may be memory.
+WORK = Path("/var/tmp")
+PREFIX = "pagepact-lab-"
+TOUCH_SECONDS = 20
+
+
+class PagepactFailed(Exception):
+    def __init__(self, argv, code, err):
+        super().__init__(f"pagepact {' '.join(argv)}: exit code {code}: {err.strip()}")
+        self.code, self.err = code, err
+
+
+def build_directory():
+    return Path(os.environ.get("PAGEPACT_BUILD", ROOT / "build"))
+
+
+def _remove_stale():
+    """Directories of labs that were killed: nobody holds their lock any more."""
+    for old in WORK.glob(f"{PREFIX}*"):
+        try:
+            with open(old / "lock") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(old, ignore_errors=True)
+        except OSError:
+            continue
+
+
+class Lab:
+    def __init__(self):
+        self.build = build_directory()
+        self.guests = {}
+        self.daemon = None
+        self._wanted = {}
+        self._touched = 0.0
+
+    def __enter__(self):
+        _remove_stale()
+        self.directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=WORK))
+        self._lock = open(self.directory / "lock", "w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        # The clean-up below has to run when the lab is asked to end, too.
+        self._sigterm = signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(SystemExit(143)))
+        return self
+
+    def __exit__(self, *_):
+        self.stop_daemon(signal.SIGKILL)
+        for guest in self.guests.values():
+            guest.kill()
+        signal.signal(signal.SIGTERM, self._sigterm)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self._lock.close()
+
+    # ------------------------------------------------------------------ guests
+
+    @property
+    def agent(self):
+        return self.binary("pagepact-agent")
+
+    def binary(self, name):
+        """A program of the build, wherever its part of the tree puts it; None before it is built."""
+        return next((p for p in (self.build / name, *self.build.glob(f"src/*/{name}")) if p.is_file()), None)
+
+    def guest(self, name, **options):
+        """Start a guest; wait_ready() waits for all of them."""
+        options.setdefault("agent", self.agent)
+        guest = self.guests[name] = Guest(name, self.directory, **options)
+        return guest.start()
+
+    def wait_ready(self):
+        for guest in self.guests.values():
+            if guest.alive:
+                guest.wait_ready()
+
+    # ------------------------------------------------------------------ pagepact
+
+    @property
+    def config(self):
+        return self.directory / "config"
+
+    @property
+    def runtime(self):
+        return self.directory / "run"
+
+    @property
+    def daemon_log(self):
+        return self.directory / "pagepactd.log"
+
+    def write_config(self, act=True, domain=None, public=True):
+        """A configuration with all guests: the root image public, acting allowed unless act is False."""
+        vms = self.config / "vms.d"
+        vms.mkdir(parents=True, exist_ok=True)
+        images = {str(g.base) for g in self.guests.values()} if public else ()
+        (self.config / "pagepact.conf").write_text(f"[pagepact]\npublic_images = {' '.join(sorted(images))}\n")
+        for guest in self.guests.values():
+            lines = ["[vm]", f"name = {guest.name}", f"qmp = {guest.qmp_path}", f"act = {'yes' if act else 'no'}"]
+            if guest.agent_port:
+                lines.append(f"agent = serial:{guest.agent_path}")
+            if domain:
+                lines.append(f"domain = {domain}")
+            (vms / f"{guest.name}.conf").write_text("\n".join(lines) + "\n")
+
+    def start_daemon(self, *options, write_config=True):
+        """Start pagepactd and wait until its control socket answers."""
+        if write_config:
+            self.write_config()
+        self.runtime.mkdir(exist_ok=True)
+        argv = [self.binary("pagepactd"), "--config", self.config, "--runtime-dir", self.runtime, *options]
+        self.daemon = process.start(argv, self.daemon_log)
+        process.wait_for(self._daemon_answers, 15, "pagepactd answers")
+
+    def _daemon_answers(self):
+        if self.daemon.poll() is not None:
+            raise RuntimeError(f"pagepactd ended with {self.daemon.returncode}:\n{process.tail(self.daemon_log)}")
+        try:
+            return self.pagepact("version")
+        except PagepactFailed:
+            return None
+
+    def stop_daemon(self, sig=signal.SIGTERM):
+        process.stop(self.daemon, sig)
+        self.daemon = None
+
+    def begin_pagepact(self, *argv):
+        """Start the command line; finish_pagepact() waits for it."""
+        argv = [str(a) for a in argv]
+        full = [self.binary("pagepact"), "--socket", self.runtime / "control.sock", *argv, "--json"]
+        child = subprocess.Popen([*map(str, full)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, text=True)
+        return argv, child
+
+    def finish_pagepact(self, begun, seconds=60):
+        argv, child = begun
+        try:
+            out, err = child.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.communicate()
+            raise
+        if child.returncode:
+            raise PagepactFailed(argv, child.returncode, err)
+        return json.loads(out)
+
+    def pagepact(self, *argv, seconds=60):
+        """What `pagepact ARGV --json` answers; PagepactFailed with its exit code."""
+        return self.finish_pagepact(self.begin_pagepact(*argv), seconds)
+
+    def wait_agents(self, seconds=40):
+        """Wait until the daemon has a live agent in every guest that is alive."""
+        alive = {g.name for g in self.guests.values() if g.alive}
+
+        def all_live():
+            vms = self.pagepact("status")["vms"]
+            return alive <= {vm["name"] for vm in vms if (vm.get("agent") or {}).get("state") == "live"}
+        process.wait_for(all_live, seconds, "agents are live")
+
+    def daemon_rss_bytes(self):
+        with open(f"/proc/{self.daemon.pid}/status") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
+
+    # ------------------------------------------------------------------ the host's cache
+
+    def want(self, holding):
+        """What keep_warm() keeps on the host, {image path: blocks}."""
+        self._wanted = dict(holding)
+
+    def keep_warm(self):
+        """Mark wanted blocks as used, at most every 20 s: this host may page idle cache out (oracle.damon_state)."""
+        if time.monotonic() - self._touched < TOUCH_SECONDS:
+            return
+        self._touched = time.monotonic()
+        # Only what is there: a miss would read the block back from storage.
+        there = {path: bits & oracle.host_resident(path) for path, bits in self._wanted.items() if os.path.exists(path)}
+        oracle.touch(there)
+
+    def wait_warm(self, seconds, what):
+        """Let time pass that a measure needs, keeping the host's cache warm."""
+        step(f"{what}: {seconds} s")
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.keep_warm()
+            time.sleep(min(1, max(0, end - time.monotonic())))

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a scenario found: measures and checks, printed as tables and bars, and written as JSON."""
+import json
+import operator
+import os
+import sys
+
+MIB = 1 << 20
+WIDTH = 40
+COMPARE = {"<=": operator.le, ">=": operator.ge, "==": operator.eq, "<": operator.lt, ">": operator.gt}
+
+
+def mib(count):
+    return f"{count / MIB:,.1f} MiB"
+
+
+def bar(parts, full, width=WIDTH):
+    """A bar of several parts [(letter, value)], `full` being the whole width."""
+    out, done = "", 0
+    for letter, value in parts:
+        done += value
+        cells = round(done / full * width) if full else 0
+        out += letter * max(0, min(width, cells) - len(out))
+    return out.ljust(width, ".")
+
+
+def table(header, rows):
+    """Columns as wide as they need; the first left, the others right."""
+    cells = [[str(c) for c in row] for row in [header, *rows]]
+    widths = [max(len(row[n]) for row in cells) for n in range(len(header))]
+    lines = []
+    for row in cells:
+        lines.append("  ".join(c.ljust(w) if n == 0 else c.rjust(w) for n, (c, w) in enumerate(zip(row, widths))).rstrip())
+    lines.insert(1, "  ".join("-" * w for w in widths))
+    return "\n".join("  " + line for line in lines)
+
+
+class Report:
+    def __init__(self, scenario, accel, kernel):
+        self.scenario, self.accel, self.kernel = scenario, accel, kernel
+        self.measures, self.checks = {}, []
+        self._colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+    def say(self, text=""):
+        print(text, flush=True)
+
+    def head(self, text):
+        self.say(f"\n\033[1m{text}\033[0m" if self._colour else f"\n{text}\n{'=' * len(text)}")
+
+    def measure(self, name, value):
+        self.measures[name] = value
+        return value
+
+    def check(self, name, measured, limit):
+        """Check a number against a limit such as "<= 0.01"; what could not be measured fails."""
+        sign, number = limit.split()[:2]
+        good = measured is not None and COMPARE[sign](measured, float(number))
+        self.checks.append({"name": name, "measured": measured, "limit": limit, "ok": good})
+        return good
+
+    @property
+    def ok(self):
+        return bool(self.checks) and all(c["ok"] for c in self.checks)
+
+    def _number(self, name, value):
+        if value is None:
+            return "not measured"
+        if name.endswith("_bytes"):
+            return mib(value)
+        return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
+
+    def print_checks(self):
+        self.head("Checks")
+        rows = [(c["name"], self._number(c["name"], c["measured"]), c["limit"], "ok" if c["ok"] else "FAILED")
+                for c in self.checks]
+        self.say(table(("check", "measured", "limit", ""), rows))
+        failed = sum(not c["ok"] for c in self.checks)
+        self.say(f"\n{len(self.checks) - failed} checks hold, {failed} do not.")
+
+    def print_measures(self):
+        self.head("All measures")
+        self.say(table(("measure", "value"), [(n, self._number(n, v)) for n, v in sorted(self.measures.items())]))
+
+    def write(self, path):
+        with open(path, "w") as out:
+            json.dump({"scenario": self.scenario, "accel": self.accel, "kernel": self.kernel,
+                       "measures": self.measures, "checks": self.checks}, out, indent=1)
+            out.write("\n")
