@@ -72,6 +72,10 @@ static bool add_layer(struct inventory_disk *disk, const json_t *image)
 	memcpy(layer->format, format, sizeof(format));
 	(void)json_get_u64(image, "virtual-size", &layer->virtual_bytes);
 	disk->n_layers++;
+	/* The offsets of "qemu-img map" are in that file then, and it does not say so. */
+	if (json_object_get(json_object_get(json_object_get(image, "format-specific"), "data"),
+			    "data-file"))
+		(void)incomplete(disk, "an image of it keeps its data in a file of their own");
 	if (strncmp(layer->filename, "json:", 5) == 0)
 		(void)incomplete(disk, "an image of it has options and so no plain file name");
 	return true;

@@ -226,6 +226,13 @@ static void on_residency(struct child *child, int result, const void *out, size_
 	(void)error;
 	if (result >= 0)
 		result = residency_decode(out, size, &image->residency);
+	/* What was not looked at is unknown, not uncached. */
+	if (result >= 0 &&
+	    image->residency.covered_blocks < image->residency.bytes / BLOCK_BYTES) {
+		residency_done(&image->residency);
+		image->residency = (struct residency){ 0 };
+		result = -E2BIG;
+	}
 	if (result == -EPERM)
 		snprintf(image->reason, sizeof(image->reason),
 			 "no right to ask what is cached of it: own it, or have CAP_FOWNER");

@@ -172,7 +172,10 @@ static void trim_refusal_of(struct survey_image *image)
 	char *text = image->trim_refusal;
 	size_t size = sizeof(image->trim_refusal);
 
-	if (!image->openers_known)
+	if (image->block_device)
+		snprintf(text, size, "it is a block device: mounts and devices stacked on it are "
+				     "not seen");
+	else if (!image->openers_known)
 		snprintf(text, size, "it could not be learned who has it open");
 	else if (o->count)
 		snprintf(text, size, "%s %d (%s) has it %s",
