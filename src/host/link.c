@@ -2,7 +2,6 @@
 #include "host/link.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,9 +17,13 @@ struct link {
 	sd_event *event;
 	sd_event_source *io;
 	sd_event_source *hello_timer;
+	sd_event_source *frame_timer; /* runs while a frame is incomplete */
 	const struct link_ops *ops;
 	void *userdata;
 	int fd;
+	bool heard;
+	uint64_t forgiven_frames; /* bad ones before the last HELLO */
+	uint64_t forgiven_bytes;
 	size_t out_start;
 	size_t out_end;
 	uint8_t *out;
@@ -34,6 +37,7 @@ struct link *link_free(struct link *l)
 		return NULL;
 	sd_event_source_disable_unref(l->io);
 	sd_event_source_disable_unref(l->hello_timer);
+	sd_event_source_disable_unref(l->frame_timer);
 	close_p(&l->fd);
 	free(l->out);
 	free(l);
@@ -44,6 +48,7 @@ static void link_close(struct link *l, int reason, const char *message)
 {
 	l->io = sd_event_source_disable_unref(l->io);
 	l->hello_timer = sd_event_source_disable_unref(l->hello_timer);
+	l->frame_timer = sd_event_source_disable_unref(l->frame_timer);
 	close_p(&l->fd);
 	l->fd = -1;
 	l->ops->closed(reason, message, l->userdata);
@@ -92,28 +97,59 @@ int link_send(struct link *l, uint16_t type, uint64_t id, const void *payload, u
 	return r;
 }
 
+static void frame_deliver(struct link *l, const struct wire_frame *frame)
+{
+	const struct wire_hello other = { .version = frame->version };
+	union wire_message m = { .hello = &other };
+
+	if (frame->version != WIRE_VERSION) {
+		/* What another version says is laid out as it likes; that it says HELLO is enough. */
+		if (frame->type != WIRE_HELLO)
+			return;
+	} else if (wire_decode(frame, l->scratch, &m) < 0) {
+		l->reader.bad_frames++;
+		return;
+	}
+	if (frame->type == WIRE_HELLO) {
+		l->hello_timer = sd_event_source_disable_unref(l->hello_timer);
+		l->forgiven_frames = l->reader.bad_frames;
+		l->forgiven_bytes = l->reader.skipped_bytes;
+	}
+	l->ops->message(frame->type, frame->id, &m, frame->length, l->userdata);
+}
+
+/* The deadline is the frame's: bytes that drip in do not put it off. */
+static void frame_timer_set(struct link *l, bool delivered)
+{
+	int enabled = SD_EVENT_OFF;
+
+	if (l->reader.start == l->reader.end) {
+		(void)sd_event_source_set_enabled(l->frame_timer, SD_EVENT_OFF);
+		return;
+	}
+	(void)sd_event_source_get_enabled(l->frame_timer, &enabled);
+	if (enabled != SD_EVENT_OFF && !delivered)
+		return;
+	(void)sd_event_source_set_time_relative(l->frame_timer, LINK_FRAME_USEC);
+	(void)sd_event_source_set_enabled(l->frame_timer, SD_EVENT_ONESHOT);
+}
+
 /* Return: whether the link is still open. */
 static bool frames_deliver(struct link *l)
 {
 	struct wire_frame frame;
+	bool delivered = false;
 
 	while (wire_reader_next(&l->reader, &frame)) {
-		union wire_message m;
-
-		if (frame.version != WIRE_VERSION && frame.type != WIRE_HELLO)
-			continue;
-		if (wire_decode(&frame, l->scratch, &m) < 0) {
-			l->reader.bad_frames++;
-			continue;
-		}
-		if (frame.type == WIRE_HELLO)
-			l->hello_timer = sd_event_source_disable_unref(l->hello_timer);
-		l->ops->message(frame.type, frame.id, &m, frame.length, l->userdata);
+		frame_deliver(l, &frame);
+		delivered = true;
 	}
-	if (l->reader.bad_frames > LINK_BAD_FRAMES_MAX) {
+	if (l->reader.bad_frames - l->forgiven_frames > LINK_BAD_FRAMES_MAX ||
+	    l->reader.skipped_bytes - l->forgiven_bytes > LINK_SKIPPED_BYTES_MAX) {
 		link_close(l, -EBADMSG, "the agent's bytes are not the protocol's");
 		return false;
 	}
+	frame_timer_set(l, delivered);
 	return true;
 }
 
@@ -128,6 +164,7 @@ static int link_read(struct link *l)
 			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 		if (n == 0)
 			return -ECONNRESET;
+		l->heard = true;
 		wire_reader_added(&l->reader, (size_t)n);
 		if (!frames_deliver(l))
 			return 0;
@@ -163,7 +200,18 @@ static int on_hello_timeout(sd_event_source *s, uint64_t usec, void *userdata)
 
 	(void)s;
 	(void)usec;
-	l->ops->silent(l->userdata);
+	l->ops->silent(l->heard, l->userdata);
+	return 0;
+}
+
+static int on_frame_timeout(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	struct link *l = userdata;
+
+	(void)s;
+	(void)usec;
+	if (wire_reader_give_up(&l->reader))
+		(void)frames_deliver(l);
 	return 0;
 }
 
@@ -192,6 +240,7 @@ int link_new(sd_event *event, const struct url *url, const struct link_ops *ops,
 	l->event = event;
 	l->ops = ops;
 	l->userdata = userdata;
+	wire_reader_reset(&l->reader);
 	l->fd = socket_connect(url);
 	l->out = malloc(LINK_OUTPUT_MAX);
 	r = l->fd < 0 ? l->fd : l->out ? 0 : -ENOMEM;
@@ -201,11 +250,21 @@ int link_new(sd_event *event, const struct url *url, const struct link_ops *ops,
 		r = sd_event_add_time_relative(event, &l->hello_timer, CLOCK_MONOTONIC,
 					       LINK_HELLO_USEC, 0, on_hello_timeout, l);
 	if (r >= 0)
-		r = link_send(l, WIRE_WELCOME, 0, &welcome, sizeof(welcome));
+		r = sd_event_add_time_relative(event, &l->frame_timer, CLOCK_MONOTONIC,
+					       LINK_FRAME_USEC, 0, on_frame_timeout, l);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(l->frame_timer, SD_EVENT_OFF);
+	if (r >= 0)
+		r = link_send(l, WIRE_WELCOME, LINK_WELCOME_ID, &welcome, sizeof(welcome));
 	if (r < 0) {
 		link_free(l);
 		return r;
 	}
 	*ret = l;
 	return 0;
+}
+
+uint64_t link_lost(const struct link *l)
+{
+	return l->reader.bad_frames;
 }

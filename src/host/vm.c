@@ -47,15 +47,29 @@ static void on_qmp_ready(struct qmp *qmp, void *userdata)
 	(void)vm_refresh(vm, NULL, NULL);
 }
 
+/* Our port, by its device's id. */
+static bool port_closed(const struct vm *vm, json_t *data)
+{
+	const char *id = json_string_value(json_object_get(data, "id"));
+
+	return id && vm->inventory && strcmp(id, vm->inventory->serial.port_id) == 0 &&
+	       json_is_false(json_object_get(data, "open"));
+}
+
 static void on_qmp_event(struct qmp *qmp, const char *name, json_t *data, void *userdata)
 {
 	struct vm *vm = userdata;
 
 	(void)qmp;
-	(void)data;
 	/* What the guest cached before a reset, it does not cache any more. */
-	if (strcmp(name, "RESET") == 0 || strcmp(name, "SHUTDOWN") == 0)
+	if (strcmp(name, "RESET") == 0 || strcmp(name, "SHUTDOWN") == 0) {
 		vm_agent_forget(vm);
+		vm_agent_interrupt(vm, "the guest was restarted or shut down");
+	} else if (strcmp(name, "STOP") == 0) {
+		vm_agent_interrupt(vm, "the guest was paused");
+	} else if (strcmp(name, "VSERPORT_CHANGE") == 0 && port_closed(vm, data)) {
+		vm_agent_interrupt(vm, "the agent has ended");
+	}
 	vm->inventory_usec = 0;
 }
 
@@ -68,7 +82,7 @@ static void on_qmp_closed(struct qmp *qmp, int reason, const char *message, void
 		log_notice("%s: %s", vm->config.name, message);
 	vm->busy = reason == -EBUSY;
 	vm->qmp_failed = true;
-	vm->qmp_closed = true;
+	vm->qmp_closed = vm->qmp_dead = true;
 	snprintf(vm->reason, sizeof(vm->reason), "%s", message);
 	vm->qmp_retry_usec = now_usec() + (vm->busy ? BUSY_RETRY_USEC : RETRY_USEC);
 }
@@ -82,12 +96,14 @@ static void qmp_tick(struct vm *vm, uint64_t now)
 	if (vm->qmp_closed) {
 		machine_forget(vm);
 		refresh_finish(vm, -ENOTCONN, vm->reason);
-		vm->qmp = qmp_free(vm->qmp);
 		vm->qmp_closed = false;
 	}
-	if (!vm->qmp && now >= vm->qmp_retry_usec) {
+	/* A closed one is kept until now: a change of the port may be about to try again on it. */
+	if ((!vm->qmp || vm->qmp_dead) && now >= vm->qmp_retry_usec) {
+		vm->qmp = qmp_free(vm->qmp);
 		r = qmp_new(vm->event, vm->config.qmp, &qmp_ops, vm, &vm->qmp);
 		vm->qmp_retry_usec = now + RETRY_USEC;
+		vm->qmp_dead = false;
 		if (r < 0)
 			log_warning_errno(r, "%s: cannot connect to %s: %m", vm->config.name,
 					  vm->config.qmp);
@@ -150,6 +166,9 @@ void vm_cancel(struct vm *vm)
 	vm->scan_done = NULL;
 	vm->result_done = NULL;
 	vm->path_done = NULL;
+	/* Late words will be nobody's. */
+	vm->scan_next = scan_free(vm->scan_next);
+	vm->ask_id = 0;
 }
 
 pid_t vm_pid(const struct vm *vm)
@@ -215,6 +234,13 @@ static void io_see(struct vm_io *io, const struct inventory_io *now)
 	io->wr_operations = now->wr_operations;
 }
 
+static const char *refresh_text(int result)
+{
+	return result >= 0	     ? "" :
+	       result == -ETIMEDOUT ? "QEMU did not answer in time" :
+				      "QEMU hung up";
+}
+
 static void on_io_stats(int result, const struct inventory_blockstats *stats, void *userdata)
 {
 	struct vm *vm = userdata;
@@ -228,7 +254,7 @@ static void on_io_stats(int result, const struct inventory_blockstats *stats, vo
 		else
 			vm->io[i].known = false;
 	}
-	refresh_finish(vm, result, result == 0 ? "" : "QEMU did not answer in time");
+	refresh_finish(vm, result, refresh_text(result));
 }
 
 static bool disks_same(const struct inventory *a, const struct inventory *b)
@@ -257,7 +283,7 @@ static void on_inventory(int result, struct inventory *inventory, void *userdata
 					      &vm->io_query);
 	}
 	if (result < 0)
-		refresh_finish(vm, result, "QEMU did not answer in time");
+		refresh_finish(vm, result, refresh_text(result));
 }
 
 int vm_refresh(struct vm *vm, vm_done_fn *done, void *userdata)

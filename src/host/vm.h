@@ -68,9 +68,9 @@ struct vm {
 
 	struct link *link;
 	enum vm_agent agent;
-	bool greeted; /* the agent has answered since the link was made */
 	char agent_reason[VM_TEXT_MAX];
 	struct wire_hello hello;
+	bool greeted; /* by a HELLO of our version, on this connection */
 
 	struct scan *scan; /* the last complete one, or NULL */
 
@@ -80,7 +80,10 @@ struct vm {
 	uint64_t link_retry_usec;
 	uint64_t link_pinged_usec;
 	uint64_t link_heard_usec;
-	bool qmp_closed, link_closed;
+	bool qmp_closed, link_closed; /* not seen to yet */
+	bool qmp_dead;
+	const char *interruption; /* why what was asked of the agent will not be answered */
+	uint64_t scan_lost;
 	struct inventory_query *query;
 	struct inventory_query *io_query;
 	vm_done_fn *inventory_done;
@@ -142,7 +145,7 @@ int vm_scan(struct vm *vm, uint64_t deadline_usec, vm_done_fn *done, void *userd
 /**
  * vm_evict() - send one EVICT message
  * @order, @length: the payload
- * @done: with the guest's answer, or -ETIMEDOUT, -ENOTCONN, -EREMOTEIO
+ * @done: with the guest's answer, or -ETIMEDOUT, -ENOTCONN, -EREMOTEIO, -EINTR
  *
  * Return: 0 and @done is called, or -errno and it is not; -EBUSY while a question is open.
  */
@@ -156,7 +159,7 @@ int vm_name(struct vm *vm, const struct wire_identity *identity, uint64_t deadli
 	    vm_path_fn *done, void *userdata);
 
 /**
- * vm_cancel() - call nothing back any more that was asked for until now
+ * vm_cancel() - forget what was asked for until now: nothing of it is called back
  */
 void vm_cancel(struct vm *vm);
 
@@ -164,5 +167,7 @@ void vm_cancel(struct vm *vm);
 void vm_agent_tick(struct vm *vm, uint64_t now);
 void vm_agent_done(struct vm *vm);
 void vm_agent_forget(struct vm *vm);
+/* @why: static; what the agent was asked is given up at the next tick. */
+void vm_agent_interrupt(struct vm *vm, const char *why);
 
 #endif

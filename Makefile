@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+# For habit: the build is meson's. On Debian 12, as root or through sudo, each target installs what it needs.
+
+BUILD ?= build
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: all check demo bench install clean packages
+
+all: packages
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD)
+	@ninja -C $(BUILD)
+
+packages:
+	@packaging/install-packages
+
+check: all
+	@$(AS_ROOT) tests/run $(BUILD)
+
+demo: all
+	@$(AS_ROOT) env PAGEPACT_BUILD=$(BUILD) lab/run demo
+
+bench: all
+	@$(AS_ROOT) env PAGEPACT_BUILD=$(BUILD) lab/run demo --json $(BUILD)/demo.json
+
+install: all
+	@$(AS_ROOT) meson install -C $(BUILD)
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-asan
