@@ -43,9 +43,9 @@ def kill_in_mid_work(demo):
     report.head("One guest and the daemon die in mid-work")
     begun = demo.lab.begin_pagepact("reclaim")
     # In mid-work: evictions have begun, which a guest's falling cache shows.
-    cached = _cached(bravo)
+    cached = workload.cached_bytes(bravo)
     try:
-        process.wait_for(lambda: _cached(bravo) < cached - 8 * MIB, 20, "reclaim is at work in bravo")
+        process.wait_for(lambda: workload.cached_bytes(bravo) < cached - 8 * MIB, 20, "reclaim is at work in bravo")
         report.measure("killed_in_mid_work", 1)
     except process.Deadline:
         report.measure("killed_in_mid_work", 0)
@@ -74,9 +74,3 @@ def kill_in_mid_work(demo):
     report.check("kernel_log_troubles", len(troubles), "== 0")
     report.say(f"  After it: {', '.join(f'{n} is {s}' for n, s in sorted(states.items()))}; "
                f"{len(damaged)} files damaged, {len(troubles)} lines of trouble in the kernels' logs.")
-
-
-def _cached(guest):
-    for line in guest.run("grep ^Cached: /proc/meminfo").splitlines():
-        return int(line.split()[1]) * 1024
-    return 0

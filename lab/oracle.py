@@ -195,6 +195,12 @@ class GuestView:
     def held(self):
         return union(self.files, self.metadata)
 
+    def blocks_of_inode(self, inode):
+        """Blocks cached of one file; inode numbers from 1 << 20 up are device numbers, and stand for the metadata."""
+        if inode >= 1 << 20:
+            return self.metadata
+        return self.by_inode[inode][1] if inode in self.by_inode else {}
+
 
 def begin_look(guest, paths=None):
     return guest.begin_python((INSIDE / "look.py").read_text(), {"paths": paths})

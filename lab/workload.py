@@ -49,6 +49,11 @@ def drop_caches(guest):
     guest.run("sync; echo 3 >/proc/sys/vm/drop_caches")
 
 
+def cached_bytes(guest):
+    """Page cache of files, as the guest's own kernel counts it."""
+    return int(guest.run("grep ^Cached: /proc/meminfo").split()[1]) * 1024
+
+
 def write(guest, path, size, sync=True):
     """A new file of bytes that do not repeat; its CRC."""
     return int(guest.python(source("write.py"), {"path": path, "bytes": size, "sync": sync}))

@@ -13,10 +13,10 @@
 #define LOOK_USEC  100000
 #define PORT_USEC  (5 * (uint64_t)USEC_PER_SEC)
 
-/* An attach or a detach that waits for QEMU. */
 struct attach {
+	struct attach *next;
 	struct manager *m;
-	struct call *call;
+	struct call *call; /* NULL when it has been answered */
 	char name[CONFIG_NAME_MAX + 1];
 	char path[URL_PATH_SIZE];
 	bool detach;
@@ -32,19 +32,68 @@ static struct vm *vm_of(const struct attach *a)
 
 static void attach_free(struct attach *a)
 {
+	struct attach **at = &a->m->attaches;
+
+	while (*at && *at != a)
+		at = &(*at)->next;
+	if (*at)
+		*at = a->next;
+	if (a->call)
+		call_error(a->call, "failed", "the daemon is stopping");
 	sd_event_source_disable_unref(a->timer);
 	port_change_free(a->change);
 	free(a);
 }
 
-static void attach_fail(struct attach *a, const char *text)
+void attach_free_all(struct manager *m)
 {
+	while (m->attaches)
+		attach_free(m->attaches);
+}
+
+/* Whether somebody attaches or detaches the guest: it must not go meanwhile. */
+static bool attach_pending(const struct manager *m, const char *name)
+{
+	for (const struct attach *a = m->attaches; a; a = a->next)
+		if (strcmp(a->name, name) == 0)
+			return true;
+	return false;
+}
+
+static int on_leave(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	struct attach *a = userdata;
 	struct vm *vm = vm_of(a);
 
-	call_error(a->call, "failed", "%s: %s", a->name, text);
-	if (vm && !a->detach)
-		(void)manager_remove(a->m, vm);
+	(void)usec;
+	/* A dup or reclaim has begun meanwhile, and looks at this guest too: it comes first. */
+	if (vm && manager_remove(a->m, vm) == -EBUSY &&
+	    sd_event_source_set_time_relative(s, LOOK_USEC) >= 0 &&
+	    sd_event_source_set_enabled(s, SD_EVENT_ONESHOT) >= 0)
+		return 0;
+	if (a->call)
+		call_reply(TAKE_PTR(a->call), json_object());
 	attach_free(a);
+	return 0;
+}
+
+/* Lets go of the guest, from the loop: the caller may be one of its callbacks. */
+static void attach_leave(struct attach *a)
+{
+	a->change = port_change_free(a->change);
+	a->timer = sd_event_source_disable_unref(a->timer);
+	if (sd_event_add_time_relative(a->m->event, &a->timer, CLOCK_MONOTONIC, 0, 0, on_leave,
+				       a) < 0)
+		attach_free(a);
+}
+
+static void attach_fail(struct attach *a, const char *text)
+{
+	call_error(TAKE_PTR(a->call), "failed", "%s: %s", a->name, text);
+	if (a->detach)
+		attach_free(a);
+	else
+		attach_leave(a);
 }
 
 static void attach_reply(struct attach *a, bool added, json_t *advice)
@@ -54,7 +103,7 @@ static void attach_reply(struct attach *a, bool added, json_t *advice)
 
 	if (vm)
 		(void)url_format(&vm->config.agent, url, sizeof(url));
-	call_reply(a->call, json_pack("{ss ss? sb so}", "name", a->name, "agent",
+	call_reply(TAKE_PTR(a->call), json_pack("{ss ss? sb so}", "name", a->name, "agent",
 				      url[0] ? url : NULL, "added_port", added, "advice",
 				      advice ? advice : json_array()));
 	attach_free(a);
@@ -147,14 +196,18 @@ static int config_parameter(json_t *p, struct config_vm *ret, const char **ret_w
 	return 0;
 }
 
+/* @name: config_check_name() has accepted it, or it is an attached guest's. */
 static struct attach *attach_new(struct manager *m, struct call *call, const char *name)
 {
 	struct attach *a = calloc(1, sizeof(*a));
 
 	if (a) {
-		*a = (struct attach){ .m = m, .call = call,
+		*a = (struct attach){ .next = m->attaches,
+				      .m = m,
+				      .call = call,
 				      .deadline_usec = now_usec() + WAIT_USEC };
 		snprintf(a->name, sizeof(a->name), "%s", name);
+		m->attaches = a;
 	}
 	return a;
 }
@@ -185,26 +238,21 @@ void attach_handle(struct manager *m, struct call *call, json_t *parameters)
 					     on_look, a) < 0) {
 		call_error(call, "failed", "out of memory");
 		(void)manager_remove(m, vm);
-		free(a);
+		if (a) {
+			a->call = NULL;
+			attach_free(a);
+		}
 	}
 }
 
 static void on_detached(int result, const char *error, void *userdata)
 {
 	struct attach *a = userdata;
-	struct vm *vm = vm_of(a);
 
-	if (result < 0) {
+	if (result < 0)
 		attach_fail(a, *error ? error : strerror(abs(result)));
-		return;
-	}
-	a->change = port_change_free(a->change);
-	if (vm && manager_remove(a->m, vm) < 0) {
-		attach_fail(a, "a dup or reclaim is under way");
-		return;
-	}
-	call_reply(a->call, NULL);
-	attach_free(a);
+	else
+		attach_leave(a);
 }
 
 void detach_handle(struct manager *m, struct call *call, json_t *parameters)
@@ -217,13 +265,15 @@ void detach_handle(struct manager *m, struct call *call, json_t *parameters)
 		call_error(call, "not_found", "no such guest is attached; see pagepact status");
 		return;
 	}
-	if (m->operation) {
-		call_error(call, "busy", "a dup or reclaim is under way");
+	if (m->operation || attach_pending(m, name)) {
+		call_error(call, "busy", "%s",
+			   m->operation ? "a dup or reclaim is under way" :
+					  "it is just being attached or detached");
 		return;
 	}
 	if (!vm->port_added || !vm->qmp || !qmp_is_ready(vm->qmp)) {
 		(void)manager_remove(m, vm);
-		call_reply(call, NULL);
+		call_reply(call, json_object());
 		return;
 	}
 	a = attach_new(m, call, name);
@@ -231,6 +281,9 @@ void detach_handle(struct manager *m, struct call *call, json_t *parameters)
 		a->detach = true;
 	if (!a || port_detach(vm->qmp, now_usec() + PORT_USEC, on_detached, a, &a->change) < 0) {
 		call_error(call, "failed", "QEMU cannot be asked to remove the port");
-		free(a);
+		if (a) {
+			a->call = NULL;
+			attach_free(a);
+		}
 	}
 }

@@ -244,6 +244,20 @@ static struct vm *vm_of(const struct carry *c)
 
 static void evict_next(struct carry *c);
 
+static const char *evict_failure(int error)
+{
+	switch (error) {
+	case -EREMOTEIO:
+		return "the agent refused the order";
+	case -EINTR:
+		return "the guest was paused or restarted, or its agent, before it answered";
+	case -ENOTCONN:
+		return "the guest has gone before it answered";
+	default:
+		return "the guest did not answer the order";
+	}
+}
+
 static void on_evicted(struct vm *vm, int result, const struct wire_result *answer, void *userdata)
 {
 	struct carry *c = userdata;
@@ -251,7 +265,7 @@ static void on_evicted(struct vm *vm, int result, const struct wire_result *answ
 
 	(void)vm;
 	if (result < 0) {
-		carry_end(c, result, "the guest did not answer the order");
+		carry_end(c, result, evict_failure(result));
 		return;
 	}
 	e->done += answer->evicted;

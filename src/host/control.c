@@ -16,6 +16,7 @@ struct client {
 	struct control *control;
 	sd_event_source *io;
 	int fd;
+	bool ended; /* it asks nothing any more; what it was not sent yet is still sent */
 	struct call *call;
 	size_t in_size;
 	char *out;
@@ -50,6 +51,18 @@ static void client_free(struct client *c)
 	free(c);
 }
 
+/* A request that is here already is handled at the next turn, for which writing is waited for. */
+static void client_want(struct client *c)
+{
+	uint32_t events = 0;
+
+	if (c->out_end || (!c->call && (c->ended || memchr(c->in, '\n', c->in_size))))
+		events = EPOLLOUT;
+	else if (!c->call)
+		events = EPOLLIN;
+	(void)sd_event_source_set_io_events(c->io, events);
+}
+
 static int client_flush(struct client *c)
 {
 	while (c->out_start < c->out_end) {
@@ -64,8 +77,7 @@ static int client_flush(struct client *c)
 	}
 	if (c->out_start == c->out_end)
 		c->out_start = c->out_end = 0;
-	(void)sd_event_source_set_io_events(
-		c->io, (c->call ? 0 : (uint32_t)EPOLLIN) | (c->out_end ? (uint32_t)EPOLLOUT : 0));
+	client_want(c);
 	return 0;
 }
 
@@ -110,6 +122,10 @@ static void call_end(struct call *call, json_t *message)
 
 	if (c) {
 		c->call = NULL;
+		if (!message)
+			message = json_pack("{sss{ss}}", "error", "failed", "parameters", "message",
+					    "the answer cannot be told: it is no text, or memory "
+					    "is short");
 		client_send(c, message);
 	} else {
 		json_decref(message);
@@ -119,7 +135,18 @@ static void call_end(struct call *call, json_t *message)
 
 void call_reply(struct call *call, json_t *parameters)
 {
-	call_end(call, json_pack("{so}", "parameters", parameters ? parameters : json_object()));
+	call_end(call, json_pack("{so}", "parameters", parameters));
+}
+
+/* JSON is UTF-8; a text that quotes bytes from outside, or was cut, may not be. */
+static void text_clean(char *text)
+{
+	json_t *valid = json_string(text);
+
+	for (; !valid && *text; text++)
+		if ((unsigned char)*text >= 0x80)
+			*text = '?';
+	json_decref(valid);
 }
 
 void call_error(struct call *call, const char *code, const char *format, ...)
@@ -130,6 +157,7 @@ void call_error(struct call *call, const char *code, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
+	text_clean(text);
 	call_end(call, json_pack("{sss{ss}}", "error", code, "parameters", "message", text));
 }
 
@@ -144,21 +172,29 @@ void call_progress(struct call *call, json_t *parameters)
 		json_decref(message);
 }
 
+static struct call *call_new(struct client *c)
+{
+	struct call *call = calloc(1, sizeof(*call));
+
+	if (call) {
+		call->client = c;
+		c->call = call;
+	} else {
+		c->ended = true;
+	}
+	return call;
+}
+
 static void request_handle(struct client *c, const char *line, size_t size)
 {
 	json_error_t error;
 	json_t *request = json_loadb(line, size, JSON_REJECT_DUPLICATES, &error);
 	json_t *parameters = json_object_get(request, "parameters");
 	const char *method = json_string_value(json_object_get(request, "method"));
-	struct call *call = calloc(1, sizeof(*call));
 	json_t *none = json_object();
+	struct call *call = call_new(c);
 
-	if (!call || !none) {
-		(void)shutdown(c->fd, SHUT_RDWR);
-		free(call);
-	} else {
-		call->client = c;
-		c->call = call;
+	if (call) {
 		if (!method || (parameters && !json_is_object(parameters)))
 			call_error(call, "invalid",
 				   "not a request: {\"method\": ..., \"parameters\": {...}}");
@@ -170,34 +206,49 @@ static void request_handle(struct client *c, const char *line, size_t size)
 	json_decref(request);
 }
 
-/* One request at a time: the next is read when this one has been answered. */
-static void client_requests(struct client *c)
+static void line_too_long(struct client *c)
 {
-	char *end;
+	struct call *call = call_new(c);
 
-	while (!c->call && (end = memchr(c->in, '\n', c->in_size))) {
-		size_t size = (size_t)(end - c->in);
+	c->ended = true;
+	c->in_size = 0;
+	if (call)
+		call_error(call, "invalid", "a request is at most %d bytes", CONTROL_REQUEST_MAX);
+}
 
-		request_handle(c, c->in, size);
-		memmove(c->in, end + 1, c->in_size - size - 1);
-		c->in_size -= size + 1;
+static void client_request(struct client *c)
+{
+	char *end = memchr(c->in, '\n', c->in_size);
+	size_t size;
+
+	if (!end) {
+		if (c->in_size == sizeof(c->in))
+			line_too_long(c);
+		return;
 	}
+	size = (size_t)(end - c->in);
+	request_handle(c, c->in, size);
+	memmove(c->in, end + 1, c->in_size - size - 1);
+	c->in_size -= size + 1;
 }
 
 static int client_read(struct client *c)
 {
-	ssize_t n;
+	ssize_t n = recv(c->fd, c->in + c->in_size, sizeof(c->in) - c->in_size, MSG_DONTWAIT);
 
-	if (c->in_size == sizeof(c->in))
-		return -EMSGSIZE;
-	n = recv(c->fd, c->in + c->in_size, sizeof(c->in) - c->in_size, MSG_DONTWAIT);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	/* It may have closed its half only, and wait for the answers to what it asked before. */
 	if (n == 0)
-		return -ECONNRESET;
+		c->ended = true;
 	c->in_size += (size_t)n;
-	client_requests(c);
 	return 0;
+}
+
+/* Return: whether it still has something to say or to be told. */
+static bool client_has_business(const struct client *c)
+{
+	return !c->ended || c->call || c->out_end || memchr(c->in, '\n', c->in_size);
 }
 
 static int on_client(sd_event_source *s, int fd, uint32_t revents, void *userdata)
@@ -213,10 +264,12 @@ static int on_client(sd_event_source *s, int fd, uint32_t revents, void *userdat
 		r = -ECONNRESET;
 	if (r >= 0)
 		r = client_flush(c);
-	if (r >= 0 && !c->call)
-		client_requests(c);
-	if (r < 0)
+	if (r >= 0 && !c->call && !c->out_end)
+		client_request(c);
+	if (r < 0 || !client_has_business(c))
 		client_free(c);
+	else
+		client_want(c);
 	return 0;
 }
 
@@ -247,21 +300,30 @@ static int client_new(struct control *control, int fd)
 
 static int on_listen(sd_event_source *s, int fd, uint32_t revents, void *userdata)
 {
+	static const char full[] = "{\"error\":\"busy\",\"parameters\":{\"message\":"
+				   "\"the daemon serves as many clients as it can\"}}\n";
 	_cleanup_close_ int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)s;
 	(void)revents;
-	if (client >= 0 && client_new(userdata, client) >= 0)
+	if (client < 0)
+		return 0;
+	if (client_new(userdata, client) >= 0)
 		(void)TAKE_FD(client);
+	else
+		(void)!send(client, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 	return 0;
 }
 
 /* Whether somebody answers on the socket; a dead daemon's is left behind. */
 static bool socket_alive(const struct sockaddr_un *address)
 {
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	return fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0;
+	/* EAGAIN: it has more to accept than it gets to. */
+	return fd >= 0 &&
+	       (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
+		errno == EAGAIN);
 }
 
 static int socket_listen(const char *path)

@@ -2,6 +2,10 @@
 /*
  * The control socket: one JSON object a line, as varlink does. Who may connect may give orders;
  * the socket's mode says who that is.
+ *
+ * A client's next request is read when it has taken the answer to the one before: one that asks and
+ * does not read holds no more than one answer. Each turn of the loop handles one request of one
+ * client.
  */
 #ifndef PAGEPACT_HOST_CONTROL_H
 #define PAGEPACT_HOST_CONTROL_H
@@ -40,7 +44,7 @@ int control_new(sd_event *event, const char *path, control_handle_fn *handle, vo
 /** control_free() - stop listening, hang up. Calls must have ended. Return: NULL. */
 struct control *control_free(struct control *c);
 
-/** call_reply() - the answer; @parameters: an object, the reference is taken */
+/** call_reply() - the answer; @parameters: an object, the reference is taken; NULL is an error */
 void call_reply(struct call *call, json_t *parameters);
 
 /** call_error() - the answer is an error; @code: see ARCHITECTURE.md */

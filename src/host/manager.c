@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "host/attach.h"
 #include "host/methods.h"
 #include "host/operation.h"
 
@@ -164,6 +165,7 @@ struct manager *manager_free(struct manager *m)
 	if (!m)
 		return NULL;
 	m->operation = operation_free(m->operation);
+	attach_free_all(m);
 	m->control = control_free(m->control);
 	survey_free(m->last);
 	for (size_t i = 0; i < m->n_vms; i++)

@@ -12,6 +12,7 @@
 #define MANAGER_VMS_MAX CONFIG_VMS_MAX
 
 struct operation;
+struct attach;
 
 struct manager {
 	sd_event *event;
@@ -28,6 +29,7 @@ struct manager {
 	struct policy_state state;
 	struct operation *operation; /* dup or reclaim: one at a time */
 	struct survey *last;	     /* the picture that status shows */
+	struct attach *attaches;     /* what waits for QEMU, a list */
 };
 
 /**

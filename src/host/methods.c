@@ -57,13 +57,13 @@ static void handle_dup(struct manager *m, struct call *call, json_t *p)
 	struct operation_request request = { 0 };
 	json_t *limit = json_object_get(p, "limit");
 
-	if (limit && (!json_is_integer(limit) || json_integer_value(limit) < 1 ||
-		      json_integer_value(limit) > FILES_MAX)) {
+	if (json_is_integer(limit) &&
+	    (json_integer_value(limit) < 1 || json_integer_value(limit) > FILES_MAX)) {
 		call_error(call, "invalid", "limit must be 1 to %d", FILES_MAX);
 		return;
 	}
 	if (json_is_true(json_object_get(p, "files")))
-		request.files = limit ? (unsigned)json_integer_value(limit) : FILES_DEFAULT;
+		request.files = json_is_integer(limit) ? (unsigned)json_integer_value(limit) : FILES_DEFAULT;
 	if (vm_parameter(m, call, p, &request.vm) >= 0)
 		operation_begin(m, call, &request);
 }
@@ -76,8 +76,8 @@ static void handle_reclaim(struct manager *m, struct call *call, json_t *p)
 		.dry_run = m->dry_run || json_is_true(json_object_get(p, "dry_run")),
 	};
 
-	if (bytes && (!json_is_integer(bytes) || json_integer_value(bytes) < 0)) {
-		call_error(call, "invalid", "bytes must be a number of bytes, 0 or more");
+	if (json_integer_value(bytes) < 0) {
+		call_error(call, "invalid", "bytes must be 0 or more");
 		return;
 	}
 	request.bytes = (uint64_t)json_integer_value(bytes);
@@ -110,20 +110,72 @@ static void handle_explain(struct manager *m, struct call *call, json_t *p)
 		call_reply(call, ledger_explain_json(e));
 }
 
+#define PARAMETERS_MAX 5
+
 static const struct method {
 	const char *name;
 	void (*handle)(struct manager *m, struct call *call, json_t *parameters);
+	struct parameter {
+		const char *name;
+		json_type type;
+	} parameters[PARAMETERS_MAX];
 } methods[] = {
-	{ "status", handle_status }, { "dup", handle_dup },	  { "reclaim", handle_reclaim },
-	{ "explain", handle_explain }, { "attach", attach_handle }, { "detach", detach_handle },
-	{ "version", handle_version },
+	{ "status", handle_status, { { 0 } } },
+	{ "dup",
+	  handle_dup,
+	  { { "vm", JSON_STRING }, { "files", JSON_TRUE }, { "limit", JSON_INTEGER } } },
+	{ "reclaim",
+	  handle_reclaim,
+	  { { "vm", JSON_STRING }, { "bytes", JSON_INTEGER }, { "dry_run", JSON_TRUE } } },
+	{ "explain", handle_explain, { { "order", JSON_INTEGER } } },
+	{ "attach",
+	  attach_handle,
+	  { { "name", JSON_STRING },
+	    { "qmp", JSON_STRING },
+	    { "agent", JSON_STRING },
+	    { "domain", JSON_STRING },
+	    { "act", JSON_TRUE } } },
+	{ "detach", detach_handle, { { "vm", JSON_STRING } } },
+	{ "version", handle_version, { { 0 } } },
 };
+
+static bool type_fits(json_type wanted, const json_t *value)
+{
+	/* Either of the two, and null for "not given". */
+	return wanted == JSON_TRUE ? json_is_boolean(value) || json_is_null(value) :
+				     json_typeof(value) == wanted || json_is_null(value);
+}
+
+/*
+ * A parameter that is not understood might have been meant to narrow what is done: "dryrun" must
+ * not evict, nor a guest's name in a list stand for all guests.
+ */
+static int parameters_check(const struct method *method, struct call *call, json_t *parameters)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(parameters, name, value) {
+		const struct parameter *known = NULL;
+
+		for (size_t i = 0; i < PARAMETERS_MAX && method->parameters[i].name; i++)
+			if (strcmp(method->parameters[i].name, name) == 0)
+				known = &method->parameters[i];
+		if (known && type_fits(known->type, value))
+			continue;
+		call_error(call, "invalid", "%s: %s '%.64s'", method->name,
+			   known ? "the wrong type of value for" : "no such parameter:", name);
+		return -EINVAL;
+	}
+	return 0;
+}
 
 void methods_handle(struct call *call, const char *method, json_t *parameters, void *userdata)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
 		if (strcmp(methods[i].name, method) == 0) {
-			methods[i].handle(userdata, call, parameters);
+			if (parameters_check(&methods[i], call, parameters) >= 0)
+				methods[i].handle(userdata, call, parameters);
 			return;
 		}
 	call_error(call, "invalid", "no such method: '%.64s'", method);

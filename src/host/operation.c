@@ -55,6 +55,9 @@ struct operation *operation_free(struct operation *o)
 		return NULL;
 	if (o->call)
 		call_error(o->call, "failed", "the daemon is stopping");
+	/* Only we ask guests, and what answers them is about to go. */
+	for (size_t i = 0; i < o->m->n_vms; i++)
+		vm_cancel(o->m->vms[i]);
 	sd_event_source_disable_unref(o->timer);
 	carry_free(o->carry);
 	plan_done(&o->plan);
@@ -84,6 +87,8 @@ static void operation_fail(struct operation *o, int error, const char *what)
 {
 	call_error(o->call, error == -ETIMEDOUT ? "timeout" : "failed", "%s: %s", what,
 		   strerror(abs(error)));
+	/* What is half known is no picture to show. */
+	o->survey = survey_free(o->survey);
 	operation_end(o);
 }
 

@@ -5,13 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct scan *scan_new(uint64_t id, uint64_t begun_usec)
+struct scan *scan_new(uint64_t id, uint64_t begun_usec, uint64_t ram_pages)
 {
 	struct scan *s = calloc(1, sizeof(*s));
 
 	if (s) {
 		s->id = id;
 		s->begun_usec = begun_usec;
+		s->pages_max = 2 * ram_pages;
 	}
 	return s;
 }
@@ -106,7 +107,8 @@ static int runs_add(struct scan *s, const struct wire_pages *p)
 	int r;
 
 	for (uint32_t i = 0; i < p->count; i++) {
-		if (p->items[i].file >= s->n_files)
+		s->pages += p->items[i].count;
+		if (p->items[i].file >= s->n_files || s->pages > s->pages_max)
 			return -EBADMSG;
 		if (s->n_runs + p->count > SCAN_RUNS_MAX)
 			s->dropped_pages += p->items[i].count;

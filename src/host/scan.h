@@ -33,6 +33,7 @@ struct scan {
 	uint32_t n_extents, extents_room;
 	struct wire_run *runs;
 	uint32_t n_runs, runs_room;
+	uint64_t pages, pages_max;
 	uint64_t dropped_pages;
 	struct wire_scan_end end;
 };
@@ -40,8 +41,10 @@ struct scan {
 /**
  * scan_new() - an empty scan
  * @id: that its messages must carry
+ * @ram_pages: of the guest. It cannot cache more (twice as much, while pages move), and runs that
+ *	claimed to would cost their number times the extents that they cross
  */
-struct scan *scan_new(uint64_t id, uint64_t begun_usec);
+struct scan *scan_new(uint64_t id, uint64_t begun_usec, uint64_t ram_pages);
 
 /**
  * scan_free() - NULL is allowed. Return: NULL.

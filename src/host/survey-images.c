@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The survey's part that deals with image files: chains, maps, residency, who has them open. */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -60,6 +61,46 @@ static const char *format_known(const char *format)
 					      NULL;
 }
 
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+	if (S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode))
+		return a->st_rdev == b->st_rdev;
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Only what is QEMU itself tells by its descriptors: libvirt may have opened the socket for it. */
+static bool is_qemu(pid_t pid)
+{
+	char path[64], exe[PATH_MAX], *name;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	n = readlink(path, exe, sizeof(exe) - 1);
+	exe[n > 0 ? n : 0] = '\0';
+	name = strrchr(exe, '/');
+	return name && strncmp(name, "/qemu", 5) == 0;
+}
+
+/* Whether another file took the path of the one that QEMU has open. Not known: false. */
+static bool is_replaced(const struct vm *vm, const struct stat *st)
+{
+	char path[64];
+	pid_t pid = vm_pid(vm);
+	struct stat open_file;
+
+	if (pid <= 0 || !is_qemu(pid))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	_cleanup_closedir_ DIR *dir = opendir(path);
+	if (!dir)
+		return false;
+	for (struct dirent *e; (e = readdir(dir));)
+		if (fstatat(dirfd(dir), e->d_name, &open_file, 0) == 0 &&
+		    is_same_file(&open_file, st))
+			return false;
+	return true;
+}
+
 static void layer_add(struct survey *s, struct survey_disk *d, const struct inventory_layer *l)
 {
 	const char *format = format_known(l->format);
@@ -76,6 +117,8 @@ static void layer_add(struct survey *s, struct survey_disk *d, const struct inve
 		return layer_reason(d, l->filename, strerror(errno));
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return layer_reason(d, l->filename, "neither a file nor a block device");
+	if (is_replaced(s->vms[d->vm].vm, &st))
+		return layer_reason(d, l->filename, "was replaced, QEMU has another file open");
 	image = image_enter(s, l->filename, &st);
 	if (image == SIZE_MAX)
 		return layer_reason(d, l->filename, "more images than are kept");

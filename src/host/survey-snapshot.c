@@ -235,10 +235,26 @@ static int guests_fill(struct survey *s)
 	return 0;
 }
 
+/* A guest may have been reset, or have gone, since it was scanned. */
+static void scans_check(struct survey *s)
+{
+	for (size_t i = 0; i < s->n_vms; i++) {
+		struct survey_vm *v = &s->vms[i];
+
+		if (!v->scanned || (v->vm->scan && v->vm->inventory))
+			continue;
+		v->scanned = false;
+		snprintf(v->reason, sizeof(v->reason), "%s",
+			 v->vm->inventory ? "the guest was restarted after its scan" :
+					    v->vm->reason);
+	}
+}
+
 int survey_build_snapshot(struct survey *s)
 {
 	int r;
 
+	scans_check(s);
 	disks_match(s);
 	r = holdings_list(s);
 	if (r >= 0)

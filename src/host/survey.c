@@ -112,14 +112,20 @@ static void on_machine(struct vm *vm, int result, const char *error, void *userd
 	struct survey_vm *v = userdata;
 
 	(void)vm;
-	if (result < 0)
+	if (result < 0) {
 		snprintf(v->reason, sizeof(v->reason), "%s", error);
+		v->scanned = false;
+		v->lost = true;
+	}
 	survey_job_end(v->survey);
 }
 
 static void stage_machines(struct survey *s)
 {
 	for (size_t i = 0; i < s->n_vms; i++) {
+		if (s->vms[i].lost)
+			continue;
+
 		int r = vm_refresh(s->vms[i].vm, on_machine, &s->vms[i]);
 
 		if (r >= 0)
@@ -141,13 +147,24 @@ static void on_scan(struct vm *vm, int result, const char *error, void *userdata
 	survey_job_end(v->survey);
 }
 
+static void scan_refused(struct survey_vm *v, int error)
+{
+	const struct vm *vm = v->vm;
+	const char *why = *vm->agent_reason	       ? vm->agent_reason :
+			  vm->agent == VM_AGENT_LIVE ? strerror(-error) :
+							       "";
+
+	snprintf(v->reason, sizeof(v->reason), "agent %s%s%s", vm_agent_name(vm->agent),
+		 *why ? ": " : "", why);
+}
+
 static void stage_scans(struct survey *s)
 {
 	for (size_t i = 0; i < s->n_vms; i++) {
 		struct survey_vm *v = &s->vms[i];
 		int r;
 
-		if (!v->vm->inventory)
+		if (!v->vm->inventory || v->lost)
 			continue;
 		if (!v->vm->inventory->running) {
 			snprintf(v->reason, sizeof(v->reason), "the guest is %s",
@@ -158,9 +175,7 @@ static void stage_scans(struct survey *s)
 		if (r >= 0)
 			job_begun(s);
 		else
-			snprintf(v->reason, sizeof(v->reason), "agent %s%s%s",
-				 vm_agent_name(v->vm->agent), *v->vm->agent_reason ? ": " : "",
-				 v->vm->agent_reason);
+			scan_refused(v, r);
 	}
 }
 
@@ -169,6 +184,7 @@ static void on_flush(struct qmp *qmp, const struct qmp_reply *reply, void *userd
 	struct survey_disk *d = userdata;
 
 	(void)qmp;
+	d->flush = 0;
 	/* qemu-io is silent when it succeeds. Whether a write came later, the next look at the
 	 * counters tells. */
 	if (reply->result == 0 && json_string_length(reply->value) == 0)
@@ -189,11 +205,11 @@ static void stage_settle(struct survey *s)
 		char line[INVENTORY_QOM_MAX + 32];
 
 		if (!disk_needs_map(d) || vm->io[d->number].settled || !vm->config.act ||
-		    !vm->qmp || !vm->inventory || d->number >= vm->inventory->n_disks)
+		    s->vms[d->vm].lost || !vm->qmp || !vm->inventory || d->number >= vm->inventory->n_disks)
 			continue;
 		snprintf(line, sizeof(line), "qemu-io -d %s flush",
 			 vm->inventory->disks[d->number].qdev);
-		if (qmp_send_hmp(vm->qmp, line, now_usec() + FLUSH_USEC, on_flush, d, NULL) >= 0)
+		if (qmp_send_hmp(vm->qmp, line, now_usec() + FLUSH_USEC, on_flush, d, &d->flush) >= 0)
 			job_begun(s);
 	}
 }
@@ -236,8 +252,14 @@ struct survey *survey_free(struct survey *s)
 		free(s->jobs[i]);
 	}
 	survey_snapshot_done(s);
-	for (size_t i = 0; i < s->n_disks; i++)
+	for (size_t i = 0; i < s->n_disks; i++) {
+		struct vm *vm = s->vms[s->disks[i].vm].vm;
+
+		/* A connection that has gone has called back before. */
+		if (s->disks[i].flush)
+			qmp_cancel(vm->qmp, s->disks[i].flush);
 		imagemap_free(s->disks[i].map);
+	}
 	for (size_t i = 0; i < s->n_images; i++) {
 		residency_done(&s->images[i].residency);
 		free(s->images[i].path);

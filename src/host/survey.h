@@ -64,6 +64,7 @@ struct survey_disk {
 	struct image_layer layers[INVENTORY_LAYERS_MAX];
 	size_t n_layers;
 	struct imagemap *map;
+	uint64_t flush; /* the QMP command that is under way, or 0 */
 	uint32_t scan_disk;
 	char reason[VM_TEXT_MAX];
 };
@@ -72,12 +73,14 @@ struct survey_disk {
  * struct survey_vm
  * @scanned: vm->scan is of this survey
  * @reason: why not
+ * @lost: QEMU did not answer: it is not asked again
  * @unplaced: pages, by enum wire_unplaced; [0]: on a disk whose image is not known
  */
 struct survey_vm {
 	struct survey *survey;
 	struct vm *vm;
 	bool scanned;
+	bool lost;
 	char reason[VM_TEXT_MAX];
 	uint64_t cached_pages;
 	uint64_t placed_pages;

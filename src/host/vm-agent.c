@@ -11,6 +11,11 @@
 #define PING_USEC   10000000ULL
 #define GREET_USEC  1000000ULL /* an agent may start long after the guest's port was opened */
 #define SILENT_USEC 30000000ULL
+/* An agent answers pings while it scans, between two chunks. */
+#define SCAN_PING_USEC	 3000000ULL
+#define SCAN_SILENT_USEC 15000000ULL
+/* Whoever sends noise is not listened to all the time. */
+#define BAD_RETRY_USEC 30000000ULL
 
 const char *vm_agent_name(enum vm_agent state)
 {
@@ -64,8 +69,22 @@ void vm_agent_forget(struct vm *vm)
 	vm->scan = scan_free(vm->scan);
 }
 
-static void on_hello(struct vm *vm, const struct wire_hello *hello)
+static void agent_give_up(struct vm *vm, int result, const char *why)
 {
+	scan_finish(vm, result, why);
+	ask_finish(vm, result, NULL, NULL);
+}
+
+void vm_agent_interrupt(struct vm *vm, const char *why)
+{
+	vm->interruption = why;
+}
+
+static void on_hello(struct vm *vm, uint64_t id, const struct wire_hello *hello)
+{
+	/* A new agent knows nothing of what the one before was asked. */
+	if (id != LINK_WELCOME_ID)
+		agent_give_up(vm, -EINTR, "the agent was started anew");
 	if (memcmp(vm->hello.boot_id, hello->boot_id, sizeof(hello->boot_id)) != 0)
 		vm_agent_forget(vm);
 	vm->hello = *hello;
@@ -86,9 +105,14 @@ static void on_scan_message(struct vm *vm, uint16_t type, const union wire_messa
 {
 	int r = scan_add(vm->scan_next, type, m);
 
-	if (r < 0) {
+	if (link_lost(vm->link) != vm->scan_lost) {
+		scan_finish(vm, -EBADMSG, "a part of its scan was lost on the way");
+	} else if (r == -EBADMSG) {
 		agent_state(vm, VM_AGENT_BAD, "its scan contradicts itself");
+		vm->link_closed = true;
 		scan_finish(vm, r, vm->agent_reason);
+	} else if (r < 0) {
+		scan_finish(vm, r, "out of memory");
 	} else if (r > 0) {
 		scan_free(vm->scan);
 		vm->scan = vm->scan_next;
@@ -116,7 +140,7 @@ static void on_message(uint16_t type, uint64_t id, const union wire_message *m, 
 		agent_state(vm, VM_AGENT_LIVE, vm->hello.missing);
 	switch (type) {
 	case WIRE_HELLO:
-		on_hello(vm, m->hello);
+		on_hello(vm, id, m->hello);
 		break;
 	case WIRE_DISK:
 	case WIRE_FILE:
@@ -143,10 +167,11 @@ static void on_message(uint16_t type, uint64_t id, const union wire_message *m, 
 	}
 }
 
-static void on_silent(void *userdata)
+static void on_silent(bool heard, void *userdata)
 {
 	agent_state(userdata, VM_AGENT_SILENT,
-		    "nothing answers on its port: is pagepact-agent running in the guest?");
+		    heard ? "what comes from its port is no greeting, or too slow" :
+			    "nothing answers on its port: is pagepact-agent running in the guest?");
 }
 
 static void on_closed(int reason, const char *message, void *userdata)
@@ -163,8 +188,24 @@ static void link_drop(struct vm *vm, int result)
 {
 	vm->link = link_free(vm->link);
 	vm->link_closed = vm->greeted = false;
-	scan_finish(vm, result, vm->agent_reason);
-	ask_finish(vm, result, NULL, NULL);
+	agent_give_up(vm, result, vm->agent_reason);
+}
+
+static const char *connect_text(int error)
+{
+	switch (error) {
+	case -ENOENT:
+		return "its socket is not there";
+	case -ECONNREFUSED:
+		return "nobody listens on its socket";
+	case -EAGAIN:
+		return "its socket serves somebody else";
+	case -EACCES:
+	case -EPERM:
+		return "no permission to connect to its socket";
+	default:
+		return strerror(-error);
+	}
 }
 
 static void link_connect(struct vm *vm, uint64_t now)
@@ -183,9 +224,7 @@ static void link_connect(struct vm *vm, uint64_t now)
 	vm->link_retry_usec = now + RETRY_USEC;
 	r = link_new(vm->event, &vm->config.agent, &ops, vm, &vm->link);
 	if (r < 0)
-		agent_state(vm, VM_AGENT_ABSENT,
-			    r == -EAGAIN ? "its socket serves somebody else" :
-					   "its socket is not there");
+		agent_state(vm, VM_AGENT_ABSENT, connect_text(r));
 	vm->link_heard_usec = vm->link_pinged_usec = now;
 }
 
@@ -193,29 +232,42 @@ static void link_connect(struct vm *vm, uint64_t now)
 static void link_keep(struct vm *vm, uint64_t now)
 {
 	const struct wire_welcome welcome = { .version = WIRE_VERSION };
+	uint64_t interval = !vm->greeted ? GREET_USEC : vm->scan_next ? SCAN_PING_USEC : PING_USEC;
 
-	if (!vm->link || vm->link_closed ||
-	    now < vm->link_pinged_usec + (vm->greeted ? PING_USEC : GREET_USEC))
+	if (!vm->link || vm->link_closed || now < vm->link_pinged_usec + interval)
 		return;
 	vm->link_pinged_usec = now;
 	if (vm->greeted)
 		(void)link_send(vm->link, WIRE_PING, 0, NULL, 0);
 	else
-		(void)link_send(vm->link, WIRE_WELCOME, 0, &welcome, sizeof(welcome));
+		(void)link_send(vm->link, WIRE_WELCOME, LINK_WELCOME_ID, &welcome,
+				sizeof(welcome));
+}
+
+static void agent_deadlines(struct vm *vm, uint64_t now)
+{
+	if (vm->interruption)
+		agent_give_up(vm, -EINTR, vm->interruption);
+	vm->interruption = NULL;
+	if (vm->scan_next && now > vm->scan_deadline_usec)
+		scan_finish(vm, -ETIMEDOUT, "the scan did not end in time");
+	if (vm->scan_next && now > vm->link_heard_usec + SCAN_SILENT_USEC &&
+	    now > vm->scan_next->begun_usec + SCAN_SILENT_USEC)
+		scan_finish(vm, -ETIMEDOUT, "the agent fell silent in the middle of its scan");
+	if (vm->ask_id && now > vm->ask_deadline_usec)
+		ask_finish(vm, -ETIMEDOUT, NULL, NULL);
 }
 
 void vm_agent_tick(struct vm *vm, uint64_t now)
 {
 	if (vm->link_closed) {
 		link_drop(vm, -ENOTCONN);
-		vm->link_retry_usec = now + RETRY_USEC;
+		vm->link_retry_usec =
+			now + (vm->agent == VM_AGENT_BAD ? BAD_RETRY_USEC : RETRY_USEC);
 	}
 	if (!vm->link)
 		link_connect(vm, now);
-	if (vm->scan_next && now > vm->scan_deadline_usec)
-		scan_finish(vm, -ETIMEDOUT, "the scan did not end in time");
-	if (vm->ask_id && now > vm->ask_deadline_usec)
-		ask_finish(vm, -ETIMEDOUT, NULL, NULL);
+	agent_deadlines(vm, now);
 	link_keep(vm, now);
 	if (vm->agent == VM_AGENT_LIVE && now > vm->link_heard_usec + SILENT_USEC)
 		agent_state(vm, VM_AGENT_SILENT, "has not answered for 30 seconds");
@@ -225,6 +277,14 @@ void vm_agent_done(struct vm *vm)
 {
 	link_drop(vm, -ECANCELED);
 	vm->scan = scan_free(vm->scan);
+}
+
+/* QEMU's word goes before the guest's. */
+static uint64_t ram_pages(const struct vm *vm)
+{
+	return vm->inventory && vm->inventory->memory_bytes ?
+		       vm->inventory->memory_bytes / WIRE_BLOCK_BYTES :
+		       vm->hello.ram_pages;
 }
 
 int vm_scan(struct vm *vm, uint64_t deadline_usec, vm_done_fn *done, void *userdata)
@@ -237,7 +297,7 @@ int vm_scan(struct vm *vm, uint64_t deadline_usec, vm_done_fn *done, void *userd
 		return -EOPNOTSUPP;
 	if (vm->scan_next)
 		return -EBUSY;
-	vm->scan_next = scan_new(vm->next_id++, now_usec());
+	vm->scan_next = scan_new(vm->next_id++, now_usec(), ram_pages(vm));
 	if (!vm->scan_next)
 		return -ENOMEM;
 	r = link_send(vm->link, WIRE_SCAN, vm->scan_next->id, NULL, 0);
@@ -245,6 +305,8 @@ int vm_scan(struct vm *vm, uint64_t deadline_usec, vm_done_fn *done, void *userd
 		vm->scan_next = scan_free(vm->scan_next);
 		return r;
 	}
+	vm->scan_lost = link_lost(vm->link);
+	vm->interruption = NULL;
 	vm->scan_deadline_usec = deadline_usec;
 	vm->scan_done = done;
 	vm->scan_userdata = userdata;

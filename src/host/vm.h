@@ -68,9 +68,9 @@ struct vm {
 
 	struct link *link;
 	enum vm_agent agent;
+	bool greeted; /* the agent has answered since the link was made */
 	char agent_reason[VM_TEXT_MAX];
 	struct wire_hello hello;
-	bool greeted; /* by a HELLO of our version, on this connection */
 
 	struct scan *scan; /* the last complete one, or NULL */
 

@@ -304,8 +304,8 @@ static void test_garbage(void **state)
 		struct heard heard = {};
 
 		for (size_t i = 0; i < garbage; i++)
-			stream[i] = roll(&dice) % 2 ? likely[roll(&dice) % sizeof(likely)] :
-						      (uint8_t)roll(&dice);
+			stream[i] = roll(&dice) % 2 ? likely[roll(&dice) % sizeof(likely)]
+						    : (uint8_t)roll(&dice);
 		for (size_t i = roll(&dice) % 4; i > 0 && garbage >= 4; i--)
 			memcpy(stream + roll(&dice) % (garbage - 3), "PGP\1", 4);
 		(void)frame_put(stream + garbage, n, 8, (uint8_t)n);
@@ -358,7 +358,8 @@ static void test_pieces_do_not_matter(void **state)
 
 		while (size < 8000)
 			if (roll(&dice) % 3)
-				size += frame_put(stream + size, roll(&dice), roll(&dice) % 900, 'P');
+				size += frame_put(stream + size, roll(&dice), roll(&dice) % 900,
+						  'P');
 			else
 				stream[size++] = (uint8_t)roll(&dice);
 		wire_reader_reset(&reader);

@@ -112,9 +112,9 @@ static void test_sizes(void **state)
 		assert_ptr_equal(message.raw, scratch);
 		if (length)
 			assert_int_equal(decode(shape->type, payload, length - 1), -EBADMSG);
-		assert_null(message.raw);
 		payload[length] = 0;
 		assert_int_equal(decode(shape->type, payload, length + 1), -EBADMSG);
+		assert_null(message.raw);
 		if (length)
 			assert_int_equal(decode(shape->type, payload, 0), -EBADMSG);
 		assert_int_equal(decode(shape->type, payload, WIRE_PAYLOAD_MAX + 1), -EBADMSG);
@@ -145,7 +145,9 @@ static void test_counts(void **state)
 		assert_int_equal(decode(shape->type, payload, length), -EBADMSG);
 
 		/* Counts that no payload can have; times 24, some come out small in 32 bits. */
-		static const uint32_t wild[] = { 2, 3, UINT32_MAX, 1u << 31, 0xaaaaaaab, 0x0aaaaaab };
+		static const uint32_t wild[] = {
+			2, 3, UINT32_MAX, 1u << 31, 0xaaaaaaab, 0x0aaaaaab
+		};
 
 		for (size_t k = 0; k < ARRAY_SIZE(wild); k++) {
 			length = valid(shape, 1, payload);
@@ -280,8 +282,14 @@ static void test_unplaced_files(void **state)
 /* Every page has one fate: eight of them, and all are counted. */
 static void test_result_sums(void **state)
 {
-	struct wire_result r = { .asked = 36,	 .evicted = 1,	 .kept_mapped = 2,  .kept_dirty = 3,
-				 .kept_hot = 4,	 .kept_gone = 5, .kept_partial = 6, .kept_moved = 7,
+	struct wire_result r = { .asked = 36,
+				 .evicted = 1,
+				 .kept_mapped = 2,
+				 .kept_dirty = 3,
+				 .kept_hot = 4,
+				 .kept_gone = 5,
+				 .kept_partial = 6,
+				 .kept_moved = 7,
 				 .kept_failed = 8 };
 
 	(void)state;
@@ -290,8 +298,9 @@ static void test_result_sums(void **state)
 	r.asked++;
 	assert_int_equal(decode(WIRE_RESULT, &r, sizeof(r)), -EBADMSG);
 	/* Sums that come round to what was asked. */
-	r = (struct wire_result){ .asked = 2, .evicted = 1ull << 63, .kept_hot = 1ull << 63,
-				  .kept_gone = 2 };
+	r = (struct wire_result){
+		.asked = 2, .evicted = 1ull << 63, .kept_hot = 1ull << 63, .kept_gone = 2
+	};
 	assert_int_equal(decode(WIRE_RESULT, &r, sizeof(r)), -EBADMSG);
 	r = (struct wire_result){ .asked = UINT64_MAX, .evicted = UINT64_MAX };
 	assert_int_equal(decode(WIRE_RESULT, &r, sizeof(r)), -EBADMSG);
@@ -347,23 +356,24 @@ static void test_paths(void **state)
 		{ "/usr/lib/libc.so.6", "/usr/lib/libc.so.6" },
 		{ "/a b~\"\\", "/a b~\"\\" },
 		{ "/\033]0;title\007\n\t\x7f", "/?]0;title????" },
-		{ "/\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", "/\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80" },
+		{ "/\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80",
+		  "/\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80" },
 		{ "/latin\xe9", "/latin?" },
 		{ "/\xe9t\xe9", "/?t?" },
-		{ "\x80\xbf", "??" },			/* continuations of nothing */
-		{ "\xc0\xaf", "??" },			/* '/', longer than it has to be */
-		{ "\xe0\x80\xaf", "???" },		/* the same, longer */
-		{ "\xf0\x80\x80\xaf", "????" },		/* and longer */
-		{ "\xed\xa0\x80", "???" },		/* half of a surrogate pair */
-		{ "\xed\x9f\xbf", "\xed\x9f\xbf" },	/* the last before them */
+		{ "\x80\xbf", "??" },			    /* continuations of nothing */
+		{ "\xc0\xaf", "??" },			    /* '/', longer than it has to be */
+		{ "\xe0\x80\xaf", "???" },		    /* the same, longer */
+		{ "\xf0\x80\x80\xaf", "????" },		    /* and longer */
+		{ "\xed\xa0\x80", "???" },		    /* half of a surrogate pair */
+		{ "\xed\x9f\xbf", "\xed\x9f\xbf" },	    /* the last before them */
 		{ "\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf" }, /* the last character */
-		{ "\xf4\x90\x80\x80", "????" },		/* one more */
+		{ "\xf4\x90\x80\x80", "????" },		    /* one more */
 		{ "\xf8\x88\x80\x80\x80", "?????" },
 		{ "\xfe\xff", "??" },
-		{ "\xc2\x9b", "??" },			/* control sequence introducer */
+		{ "\xc2\x9b", "??" }, /* control sequence introducer */
 		{ "\xc2\xa0", "\xc2\xa0" },
-		{ "x\xe2\x82", "x??" },			/* cut off */
-		{ "\xe2\x82/", "??/" },
+		{ "x\xe2\x82", "x??" }, /* cut off */
+		{ "\xe2\x82z", "??z" },
 	};
 	static char longest[WIRE_PATH_MAX];
 
@@ -400,11 +410,11 @@ static void test_unplaced_names(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sizes),	       cmocka_unit_test(test_counts),
-		cmocka_unit_test(test_unknown_types),  cmocka_unit_test(test_values),
-		cmocka_unit_test(test_last_item),      cmocka_unit_test(test_unplaced_files),
-		cmocka_unit_test(test_result_sums),    cmocka_unit_test(test_texts),
-		cmocka_unit_test(test_paths),	       cmocka_unit_test(test_unplaced_names),
+		cmocka_unit_test(test_sizes),	      cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_unknown_types), cmocka_unit_test(test_values),
+		cmocka_unit_test(test_last_item),     cmocka_unit_test(test_unplaced_files),
+		cmocka_unit_test(test_result_sums),   cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_paths),	      cmocka_unit_test(test_unplaced_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
