@@ -3,7 +3,7 @@
 import os
 import time
 
-from lab import oracle, workload
+from lab import oracle, warm, workload
 from lab.report import MIB, mib, table
 from lab.say import step
 from lab.workload import Hold
@@ -113,9 +113,9 @@ def _dup(demo):
 def find(demo):
     step("the oracle looks, pagepact looks, the guests stop, the oracle looks at the host")
     reply = {}
-    demo.lab.keep_warm()
-    demo.before = oracle.look(demo.guests,
-                              between=lambda: reply.update(_dup(demo)))
+    with demo.lab.hold_host_cache():
+        demo.before = oracle.look(demo.guests, between=lambda: reply.update(_dup(demo)))
+        warm.touch_until_seen(demo.lab.images)
     demo.hot_blocks = oracle.blocks_of(demo.before.guests["alpha"], demo.hot + demo.hot_mapped)
     demo.report.measure("copy_factor_before", demo.before.copy_factor())
     demo.report.measure("copy_factor_evictable_before", demo.before.copy_factor(demo.before.evictable()))

@@ -51,10 +51,10 @@ class Guest:
     """Options: memory_mib; kernel, "6.1" or "6.12"; disk_format, "qcow2" (an overlay) or "raw" (a full copy);
     extra_disks, paths of raw images that appear as vdb, vdc...; agent, the path of pagepact-agent or None;
     agent_port, serial and balloon, whether these devices exist; modules, whether xfs is loaded; append, more words
-    for the kernel's command line; files, {name under /run/lab: path on the host}."""
+    for the kernel's command line; files, {name under /run/lab: path on the host}; base, another raw root image."""
 
     def __init__(self, name, directory, *, memory_mib=1024, kernel="6.1", disk_format="qcow2", extra_disks=(),
-                 agent=None, agent_port=True, balloon=True, modules=False, append="", files=None):
+                 agent=None, agent_port=True, balloon=True, modules=False, append="", files=None, base=None):
         self.name = name
         self.directory = Path(directory) / name
         self.memory_mib = memory_mib
@@ -67,7 +67,7 @@ class Guest:
         self.modules = modules
         self.append = append
         self.files = dict(files or {})
-        self.base = images.root_image()
+        self.base = Path(base or images.root_image())
         self.disk = self.directory / f"disk.{disk_format}"
         self.console = self.directory / "console.log"
         self.qemu_log = self.directory / "qemu.log"

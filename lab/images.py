@@ -183,3 +183,11 @@ def available(version):
         return bool(_newest_release(KERNELS[version]))
     except RuntimeError:
         return False
+
+
+def make_xfs(path, size_bytes=512 * MIB):
+    """An empty xfs on a raw image, for Guest(extra_disks=[path], modules=True); its page cache uses large folios."""
+    with open(path, "wb") as disk:
+        disk.truncate(size_bytes)
+    _run("mkfs.xfs", "-q", "-f", str(path))
+    return path

@@ -8,24 +8,22 @@
         lab.pagepact("status")
 """
 import fcntl
+import functools
 import json
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
-from lab import oracle, process
+from lab import images, process, warm
 from lab.guest import Guest
-from lab.say import step
 
 ROOT = Path(__file__).resolve().parent.parent
 # Overlays have to lie on the disk's own file system: /tmp may be memory.
 WORK = Path("/var/tmp")
 PREFIX = "pagepact-lab-"
-TOUCH_SECONDS = 20
 
 
 class PagepactFailed(Exception):
@@ -63,26 +61,14 @@ def _remove_stale():
             continue
 
 
-def hidden_processes():
-    """Names of processes that even root may not look at on this machine (a sandbox's first process may be one)."""
-    names = set()
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            os.listdir(path / "fd")
-        except PermissionError:
-            names.add((path / "comm").read_text().strip())
-        except OSError:
-            continue  # it has ended
-    return sorted(names)
-
-
 class Lab:
-    def __init__(self):
+    """With private_image, guests share a copy of the root image that no other lab on this machine reads."""
+
+    def __init__(self, private_image=False):
+        self.private_image = private_image
         self.build = build_directory()
         self.guests = {}
         self.daemon = None
-        self._wanted = []
-        self._touched = 0.0
 
     def __enter__(self):
         _remove_stale()
@@ -111,9 +97,22 @@ class Lab:
         """A program of the build, wherever its part of the tree puts it; None before it is built."""
         return next((p for p in (self.build / name, *self.build.glob(f"src/*/{name}")) if p.is_file()), None)
 
+    @functools.cached_property
+    def base(self):
+        image = images.root_image()
+        if not self.private_image:
+            return image
+        copy = self.directory / "base.raw"
+        subprocess.run(["cp", "--sparse=always", image, copy], check=True)
+        with open(copy, "r+b") as disk:
+            os.fsync(disk.fileno())
+            os.posix_fadvise(disk.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return copy
+
     def guest(self, name, **options):
         """Start a guest; wait_ready() waits for all of them."""
         options.setdefault("agent", self.agent)
+        options.setdefault("base", self.base)
         guest = self.guests[name] = Guest(name, self.directory, **options)
         return guest.start()
 
@@ -212,23 +211,11 @@ class Lab:
 
     # ------------------------------------------------------------------ the host's cache
 
-    def want(self, images):
-        """Whose blocks keep_warm() keeps on the host, as far as they are there."""
-        self._wanted = [str(image) for image in images]
-        self._touched = 0.0
+    @property
+    def images(self):
+        """All image files that guests of this lab read."""
+        return sorted({str(g.base) for g in self.guests.values()} | {str(g.disk) for g in self.guests.values()})
 
-    def keep_warm(self):
-        """Mark wanted blocks as used, at most every 20 s: this host may page idle cache out (oracle.damon_state)."""
-        if time.monotonic() - self._touched < TOUCH_SECONDS:
-            return
-        self._touched = time.monotonic()
-        # Only what is there: a miss would read the block back from storage.
-        oracle.touch(oracle.host_holding(path for path in self._wanted if os.path.exists(path)))
-
-    def wait_warm(self, seconds, what):
-        """Let time pass that a measure needs, keeping the host's cache warm."""
-        step(f"{what}: {seconds} s")
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.keep_warm()
-            time.sleep(min(1, max(0, end - time.monotonic())))
+    def hold_host_cache(self):
+        """A context in which the host keeps what it caches of the images; pagepact trims none of them meanwhile."""
+        return warm.held(self.images)

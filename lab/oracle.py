@@ -110,11 +110,16 @@ def _page_out(fd, offset, length):
             view.madvise(advice)
 
 
-def touch(holding):
-    """Mark blocks as used on the host, without reading what is not there; how many bytes were still cached.
+def read_on_host(path, bits):
+    """Bring blocks into the host's cache, and as little else as can be."""
+    with open(path, "rb", 0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        for start, count in bits_runs(bits):
+            os.pread(file.fileno(), count * BLOCK, start * BLOCK)
 
-    Development hosts page idle cache out (damon_state): scenarios call this at most every 20 s, in all variants alike.
-    """
+
+def touch(holding):
+    """Mark blocks as used on the host, without reading what is not there; how many bytes were still cached."""
     buffer, kept = bytearray(1 << 20), 0
     for path, bits in holding.items():
         with open(path, "rb") as file:
@@ -248,6 +253,14 @@ class Machine:
         """Blocks that only this guest caches, and the host does not."""
         others = union(self.host, *(v.held for n, v in self.guests.items() if n != name))
         return without(self.guests[name].held, others)
+
+    def held_by_one_guest(self):
+        """Blocks that exactly one guest caches, whether or not the host does."""
+        once, more = {}, {}
+        for view in self.guests.values():
+            more = union(more, both(once, view.held))
+            once = union(once, view.held)
+        return without(once, more)
 
     def evictable(self):
         """Blocks of files that no guest has mapped; metadata may be pinned by the guest's file system."""

@@ -33,7 +33,7 @@ void age_done(struct age_table *t)
 	memset(t, 0, sizeof(*t));
 }
 
-void age_scan_begin(struct age_table *t)
+void age_scan_done(struct age_table *t)
 {
 	t->scans++;
 }
@@ -57,7 +57,7 @@ static uint8_t count_next(const struct age_table *t, bool same, uint8_t old, uin
 	uint8_t count = old >> COUNT_SHIFT;
 
 	if (!same)
-		return t->scans > 1 ? 0 : COUNT_UNKNOWN;
+		return t->scans ? 0 : COUNT_UNKNOWN;
 	if (seen & ~old & SEEN_MASK)
 		return 0;
 	if (count == COUNT_UNKNOWN)

@@ -24,7 +24,7 @@ struct age_table {
 	uint8_t *tags;
 	uint8_t *ages;
 	size_t pages;
-	uint32_t scans;
+	uint32_t scans; /* complete ones */
 };
 
 /**
@@ -40,9 +40,11 @@ int age_init(struct age_table *t, size_t pages);
 void age_done(struct age_table *t);
 
 /**
- * age_scan_begin() - a new scan starts: what age_see() sees now counts from the one before
+ * age_scan_done() - a scan has passed over all of memory: what is new after it is newly used
+ *
+ * Not for a scan that was broken off: frames that it never reached are not known yet.
  */
-void age_scan_begin(struct age_table *t);
+void age_scan_done(struct age_table *t);
 
 /**
  * age_see() - take note of one page-cache page

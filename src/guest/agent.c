@@ -53,8 +53,7 @@ static int hello_send(struct agent *a, uint64_t id)
 
 	*h = (struct wire_hello){
 		.version = WIRE_VERSION,
-		.capabilities = a->can_scan ? WIRE_CAN_SCAN | WIRE_CAN_EVICT | WIRE_CAN_NAME :
-					      WIRE_CAN_NAME,
+		.capabilities = a->can_scan ? WIRE_CAN_SCAN | WIRE_CAN_EVICT | WIRE_CAN_NAME : 0,
 		.ram_pages = a->census.ram.pages,
 		.page_bytes = (uint32_t)sysconf(_SC_PAGESIZE),
 		.cpu_budget_permille = a->budget.permille,
@@ -119,7 +118,7 @@ static int scan_start(struct agent *a, uint64_t id)
 	a->scanning = true;
 	a->scan_id = id;
 	a->scan_started_usec = now_usec();
-	a->scan_started_cpu_usec = cpu_usec();
+	a->scan_started_cpu_usec = a->scans_cpu_usec;
 	return 0;
 }
 
@@ -131,7 +130,7 @@ static int scan_finish(struct agent *a)
 	*end = (struct wire_scan_end){
 		.census = a->census.totals,
 		.elapsed_usec = now_usec() - a->scan_started_usec,
-		.cpu_usec = cpu_usec() - a->scan_started_cpu_usec,
+		.cpu_usec = a->scans_cpu_usec - a->scan_started_cpu_usec,
 		.chunk_max_usec = a->census.chunk_max_usec,
 	};
 	files_reset(&a->census.files);
@@ -140,8 +139,10 @@ static int scan_finish(struct agent *a)
 
 static int scan_step(struct agent *a)
 {
+	uint64_t cpu = cpu_usec();
 	int r = census_step(&a->census);
 
+	a->scans_cpu_usec += cpu_usec() - cpu;
 	if (r == 0)
 		return scan_finish(a);
 	if (r < 0) {
@@ -177,9 +178,12 @@ static int name_answer(struct agent *a, uint64_t id, const struct wire_identity 
 	char link[64];
 	ssize_t n = 0;
 
+	if (!a->can_scan)
+		return error_send(a, id, EOPNOTSUPP, a->missing);
 	*p = (struct wire_path){ 0 };
 	int r = mount_table_read(&a->census.mounts, "/proc/self/mountinfo");
-	_cleanup_close_ int fd = r < 0 ? r : file_open(&a->census.mounts, &disks, identity);
+	_cleanup_close_ int fd =
+		r < 0 ? r : evict_find(a->census.memmap, &a->census.mounts, &disks, identity);
 	if (fd < 0) {
 		p->status = -fd;
 	} else {
@@ -222,21 +226,30 @@ static int frame_answer(struct agent *a, const struct wire_frame *frame)
 static int frames_answer(struct agent *a)
 {
 	struct wire_frame frame;
-	int r = link_receive(&a->link);
+	int r = 0;
 
-	while (r >= 0 && wire_reader_next(&a->link.reader, &frame))
-		r = frame_answer(a, &frame);
+	/* A host that did not take one answer in time may take the next; one that has gone asked for
+	 * nothing any more. */
+	while (r != -ENOTCONN && wire_reader_next(&a->link.reader, &frame)) {
+		int answered = frame_answer(a, &frame);
+
+		if (answered < 0)
+			r = answered;
+	}
 	return r;
 }
 
 /* One turn: input first, then a piece of the census if there is budget for it. */
 static int agent_turn(struct agent *a)
 {
-	uint64_t wait = a->scanning ? budget_wait_usec(&a->budget, now_usec(), cpu_usec()) :
-				      IDLE_USEC;
+	uint64_t wait = a->scanning ?
+				budget_wait_usec(&a->budget, now_usec(), a->scans_cpu_usec) :
+				IDLE_USEC;
 	int r = link_wait(&a->link, wait);
 
 	if (r > 0)
+		r = link_receive(&a->link);
+	if (r >= 0)
 		r = frames_answer(a);
 	if (r >= 0 && a->scanning && wait == 0)
 		r = scan_step(a);
@@ -257,11 +270,12 @@ int agent_run(struct agent *a, const char *path, uint32_t cpu_permille)
 				       "named " WIRE_AGENT_PORT,
 				       path);
 	signal(SIGPIPE, SIG_IGN);
-	budget_init(&a->budget, cpu_permille, now_usec(), cpu_usec());
+	budget_init(&a->budget, cpu_permille, now_usec(), a->scans_cpu_usec);
 	log_info("Serving %s", path);
 	r = hello_send(a, 0);
 	for (;;) {
 		if (r == -ENOTCONN || r == -ETIMEDOUT) {
+			log_debug("The host %s", r == -ENOTCONN ? "has gone" : "does not read");
 			a->scanning = false;
 			files_reset(&a->census.files);
 			r = 0;

@@ -24,7 +24,8 @@ struct agent {
 	bool scanning;
 	uint64_t scan_id;
 	uint64_t scan_started_usec;
-	uint64_t scan_started_cpu_usec;
+	uint64_t scan_started_cpu_usec; /* of scans_cpu_usec */
+	uint64_t scans_cpu_usec;	/* of all scans: what the budget is for */
 
 	_Alignas(uint64_t) uint8_t scratch[WIRE_PAYLOAD_MAX];
 };

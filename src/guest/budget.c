@@ -16,17 +16,21 @@ void budget_init(struct budget *b, uint32_t permille, uint64_t now_usec, uint64_
 
 uint64_t budget_wait_usec(struct budget *b, uint64_t now_usec, uint64_t cpu_usec)
 {
-	uint64_t elapsed = now_usec - b->seen_usec;
+	uint64_t elapsed = now_usec - b->seen_usec, gain;
 	int64_t wait;
 
 	/* A guest that was paused for long has saved a full window, not more. */
-	if (elapsed > BUDGET_WINDOW_USEC)
+	if (elapsed > BUDGET_WINDOW_USEC) {
+		b->seen_usec = now_usec - BUDGET_WINDOW_USEC;
 		elapsed = BUDGET_WINDOW_USEC;
-	b->saved_usec += (int64_t)(elapsed * b->permille / 1000);
+	}
+	gain = elapsed * b->permille / 1000;
+	b->saved_usec += (int64_t)gain;
 	b->saved_usec -= (int64_t)(cpu_usec - b->seen_cpu_usec);
 	if (b->saved_usec > budget_full(b))
 		b->saved_usec = budget_full(b);
-	b->seen_usec = now_usec;
+	/* Only the time that was paid out: asked every few microseconds, the rest must add up. */
+	b->seen_usec += b->permille ? gain * 1000 / b->permille : elapsed;
 	b->seen_cpu_usec = cpu_usec;
 	if (b->saved_usec >= 0)
 		return 0;

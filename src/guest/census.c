@@ -40,14 +40,29 @@ void census_done(struct census *c)
 	files_reset(&c->files);
 }
 
+/* Memory may be plugged in, and out, while the agent runs: ages are then counted anew. */
+static int ram_refresh(struct census *c)
+{
+	struct ram ram;
+	int r = ram_read("/proc/iomem", &ram);
+
+	if (r < 0 || memcmp(&ram, &c->ram, sizeof(ram)) == 0)
+		return r;
+	age_done(&c->age);
+	r = age_init(&c->age, ram.pages);
+	c->ram = ram;
+	return r;
+}
+
 int census_begin(struct census *c, const struct census_ops *ops, void *userdata)
 {
-	int r = mount_table_read(&c->mounts, "/proc/self/mountinfo");
+	int r = ram_refresh(c);
 
+	if (r >= 0)
+		r = mount_table_read(&c->mounts, "/proc/self/mountinfo");
 	if (r < 0)
 		return r;
 	files_reset(&c->files);
-	age_scan_begin(&c->age);
 	c->ops = ops;
 	c->userdata = userdata;
 	c->totals = (struct wire_census){ 0 };
@@ -171,7 +186,7 @@ static enum wire_unplaced file_place(struct census *c, struct file_entry *e)
 	if (r < 0)
 		return r == -ENOENT ? WIRE_UNPLACED_DEVICE : error_unplaced(r);
 	if (e->identity.kind == WIRE_FILE_REGULAR) {
-		fd = file_open(&c->mounts, &c->disks, &e->identity);
+		fd = file_open(&c->mounts, &e->identity);
 		if (fd < 0)
 			return error_unplaced(fd == -EOPNOTSUPP ? -EIO : fd);
 	}
@@ -324,16 +339,22 @@ static int chunk_files(struct census *c, unsigned count, uint64_t frame)
 		const struct scan_page *p = &pages[i];
 		int r;
 
-		if (p->kind != SCAN_FILE || p->owner >= owners_count || p->index >= WIRE_BLOCK_MAX)
+		if (p->kind != SCAN_FILE)
 			continue;
+		/* The page changed hands while it was read. */
+		if (p->owner >= owners_count || p->index >= WIRE_BLOCK_MAX) {
+			c->totals.unplaced[WIRE_UNPLACED_FAILED]++;
+			continue;
+		}
 		if (p->owner != last) {
 			last = p->owner;
-			file = owners[last].inode ? owner_file(c, &owners[last]) : -E2BIG;
-			if (file < 0 && file != -E2BIG)
+			file = owners[last].inode ? owner_file(c, &owners[last]) : -EBADF;
+			if (file < 0 && file != -E2BIG && file != -EBADF)
 				return file;
 		}
 		if (file < 0) {
-			c->totals.unplaced[WIRE_UNPLACED_LIMIT]++;
+			c->totals.unplaced[file == -E2BIG ? WIRE_UNPLACED_LIMIT :
+							    WIRE_UNPLACED_FAILED]++;
 			continue;
 		}
 		r = page_add(c, p, &owners[last], file, frame + i);
@@ -374,5 +395,6 @@ int census_step(struct census *c)
 		c->pfn = c->ram.ranges[c->range].start;
 		return 1;
 	}
+	age_scan_done(&c->age);
 	return runs_flush(c);
 }

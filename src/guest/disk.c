@@ -131,7 +131,7 @@ int disk_find(struct disk_table *t, dev_t device, struct disk_place *ret)
 	return 0;
 }
 
-int disk_open(const struct disk_table *t, dev_t device)
+int disk_find_node(const struct disk_table *t, dev_t device)
 {
 	char directory[PATH_MAX], path[PATH_MAX];
 	_cleanup_close_ int fd = -1;
@@ -141,7 +141,7 @@ int disk_open(const struct disk_table *t, dev_t device)
 	if (r < 0)
 		return r;
 	snprintf(path, sizeof(path), "/dev/%s", strrchr(directory, '/') + 1);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOATIME);
+	fd = open(path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
 	if (!S_ISBLK(st.st_mode) || st.st_rdev != device)

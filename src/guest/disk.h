@@ -41,13 +41,10 @@ struct disk_table {
 int disk_find(struct disk_table *t, dev_t device, struct disk_place *ret);
 
 /**
- * disk_open() - open the block device itself, for reading
+ * disk_find_node() - the block device's node in /dev, not opened (O_PATH)
  *
- * Opened only while a file system or somebody else has it open too: the last close of a block
- * device would drop all of its page cache.
- *
- * Return: a file descriptor or -errno.
+ * Return: a file descriptor that names it; -ESTALE when another device has the name; or -errno.
  */
-int disk_open(const struct disk_table *t, dev_t device);
+int disk_find_node(const struct disk_table *t, dev_t device);
 
 #endif

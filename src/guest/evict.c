@@ -6,13 +6,15 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "guest/census.h"
 
-#define PIECE_PAGES   SCAN_CHUNK_PAGES
-#define EXTENTS_PIECE 512
+/* Looked at in one go: finding a page in the cache takes several times as long as passing it in a
+ * scan, and the RCU read lock is held for as long (test_agent.py measures it). */
+#define PIECE_PAGES 512
 
 enum fate {
 	FATE_MOVED,
@@ -31,7 +33,21 @@ struct piece {
 	uint64_t index;
 	unsigned count;
 	uint8_t fates[PIECE_PAGES];
+	bool located[PIECE_PAGES];
+	struct wire_extent extents[PIECE_PAGES]; /* each has at least one page of the piece */
 };
+
+/* Pages that this CPU has read or used just now wait in a batch for the LRU lists, and the batch's
+ * reference looks like somebody's. Advice on any memory empties it (mm/madvise.c). */
+static void lru_batch_drain(void)
+{
+	void *page = mmap(NULL, WIRE_BLOCK_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return;
+	(void)madvise(page, WIRE_BLOCK_BYTES, MADV_COLD);
+	munmap(page, WIRE_BLOCK_BYTES);
+}
 
 static enum fate page_fate(const struct scan_page *p)
 {
@@ -46,27 +62,24 @@ static enum fate page_fate(const struct scan_page *p)
 	return page_evictable(p) ? FATE_WANTED : FATE_HELD;
 }
 
-/* Pages whose blocks are not where the host believes them to be keep FATE_MOVED. */
+/* Which pages lie on the blocks that the host counts with. */
 static int piece_locate(struct piece *piece, const struct wire_identity *identity,
-			const struct disk_place *place, uint64_t block, uint8_t *ret_located)
+			const struct disk_place *place, uint64_t block)
 {
-	struct wire_extent items[EXTENTS_PIECE];
-	int n = file_extents(piece->fd, identity, place, piece->index, piece->count, items,
-			     EXTENTS_PIECE);
+	uint64_t end = piece->index + piece->count;
+	int n = file_extents(piece->fd, identity, place, piece->index, piece->count,
+			     piece->extents, PIECE_PAGES);
 
 	if (n < 0)
 		return n;
-	memset(ret_located, 0, piece->count);
-	for (int i = 0; i < n; i++) {
-		/* The extent's first page, on the blocks that the host counts with. */
-		if (items[i].block - items[i].index != block - piece->index)
+	memset(piece->located, 0, sizeof(piece->located));
+	for (const struct wire_extent *e = piece->extents; e < piece->extents + n; e++) {
+		if (e->block - e->index != block - piece->index)
 			continue;
-		for (unsigned j = 0; j < piece->count; j++) {
-			uint64_t index = piece->index + j;
+		uint64_t i = e->index > piece->index ? e->index : piece->index;
 
-			if (index >= items[i].index && index - items[i].index < items[i].count)
-				ret_located[j] = 1;
-		}
+		for (; i < end && i < e->index + e->count; i++)
+			piece->located[i - piece->index] = true;
 	}
 	return 0;
 }
@@ -98,7 +111,9 @@ static void split_and_drop(const struct piece *piece, unsigned at, unsigned coun
 
 	if (map == MAP_FAILED)
 		return;
-	/* Paging out a part of a mapped folio splits it (facts.md): neighbours stay cached. */
+	/* Random: no reading ahead of what may have left meanwhile, and no sign of use on what stays.
+	 * Paging out a part of a mapped folio splits it (facts.md): neighbours stay cached. */
+	(void)madvise(map, size, MADV_RANDOM);
 	if (madvise(map, size, MADV_POPULATE_READ) == 0)
 		(void)madvise(map, size, MADV_PAGEOUT);
 	munmap(map, size);
@@ -141,29 +156,44 @@ static void piece_count(const struct piece *piece, const struct scan_page *after
 	}
 }
 
+/* Looks at an open, or only found, file; leaves the pages in memmap_pages(). */
+static int file_peek(struct memmap *memmap, int fd, const struct wire_identity *identity,
+		     uint64_t index, unsigned count)
+{
+	unsigned owners;
+	int r = memmap_peek(memmap, fd, index, count);
+
+	if (r < 0 || identity->kind == WIRE_FILE_BLOCK_DEVICE)
+		return r;
+	return memmap_owners(memmap, &owners)->generation == identity->generation ? 0 : -ESTALE;
+}
+
+/* Of what file_peek() looked at: a write that failed left its data in the cache alone; a lease is
+ * broken by nobody. */
+static int file_check(const struct memmap *memmap)
+{
+	unsigned owners;
+
+	return memmap_owners(memmap, &owners)->flags ? -EBUSY : 0;
+}
+
 static int piece_evict(struct memmap *memmap, struct piece *piece,
 		       const struct wire_identity *identity, const struct disk_place *place,
 		       uint64_t block, struct wire_result *ret)
 {
-	uint8_t located[PIECE_PAGES];
-	unsigned owners;
-	int r = memmap_peek(memmap, piece->fd, piece->index, piece->count);
+	int r = piece_locate(piece, identity, place, block);
 
+	/* Last of all before the act: asking for extents may have waited for the disk. */
+	if (r >= 0)
+		r = file_peek(memmap, piece->fd, identity, piece->index, piece->count);
+	if (r >= 0)
+		r = file_check(memmap);
 	if (r < 0)
 		return r;
-	/* A write that failed left its data in the cache alone; a lease is broken by nobody. */
-	if (memmap_owners(memmap, &owners)[0].flags)
-		return -EBUSY;
 
 	const struct scan_page *pages = memmap_pages(memmap);
 	for (unsigned i = 0; i < piece->count; i++)
-		piece->fates[i] = (uint8_t)page_fate(&pages[i]);
-	r = piece_locate(piece, identity, place, block, located);
-	if (r < 0)
-		return r;
-	for (unsigned i = 0; i < piece->count; i++)
-		if (!located[i])
-			piece->fates[i] = FATE_MOVED;
+		piece->fates[i] = (uint8_t)(piece->located[i] ? page_fate(&pages[i]) : FATE_MOVED);
 	piece_mark_parts(piece, pages);
 	piece_drop(piece);
 	r = memmap_peek(memmap, piece->fd, piece->index, piece->count);
@@ -173,26 +203,61 @@ static int piece_evict(struct memmap *memmap, struct piece *piece,
 	return 0;
 }
 
-static int order_open(const struct mount_table *mounts, struct disk_table *disks,
-		      const struct wire_evict *order, struct disk_place *ret_place)
+int evict_find(struct memmap *memmap, const struct mount_table *mounts,
+	       const struct disk_table *disks, const struct wire_identity *identity)
 {
-	int r = disk_find(disks, order->identity.device, ret_place);
+	_cleanup_close_ int fd = file_find(mounts, disks, identity);
+	int r = fd;
 
-	return r < 0 ? r : file_open(mounts, disks, &order->identity);
+	if (fd >= 0 && identity->kind == WIRE_FILE_REGULAR)
+		r = file_peek(memmap, fd, identity, 0, 0);
+	return r < 0 ? r : TAKE_FD(fd);
+}
+
+/* Pages that the file has; what is asked for beyond is not cached. */
+static uint64_t file_pages(int fd, const struct wire_identity *identity,
+			   const struct disk_place *place)
+{
+	struct stat st;
+
+	if (identity->kind == WIRE_FILE_BLOCK_DEVICE)
+		return place->blocks;
+	if (fstat(fd, &st) < 0)
+		return 0;
+	return ((uint64_t)st.st_size + WIRE_BLOCK_BYTES - 1) / WIRE_BLOCK_BYTES;
+}
+
+static int order_open(struct memmap *memmap, const struct mount_table *mounts,
+		      struct disk_table *disks, const struct wire_identity *identity,
+		      struct disk_place *ret_place)
+{
+	int r = disk_find(disks, identity->device, ret_place);
+	_cleanup_close_ int found = r < 0 ? r : evict_find(memmap, mounts, disks, identity);
+
+	if (found >= 0 && identity->kind == WIRE_FILE_REGULAR)
+		r = file_check(memmap);
+	else
+		r = found;
+	return r < 0 ? r : file_reopen(found);
 }
 
 static int run_evict(struct memmap *memmap, struct piece *piece, const struct wire_evict *order,
 		     const struct wire_evict_run *run, const struct disk_place *place,
 		     struct wire_result *ret)
 {
-	for (uint32_t done = 0; done < run->count; done += piece->count) {
+	uint64_t end = file_pages(piece->fd, &order->identity, place);
+	uint64_t there = run->index < end ? end - run->index : 0;
+	uint32_t count = run->count < there ? run->count : (uint32_t)there;
+
+	ret->kept_gone += run->count - count;
+	for (uint32_t done = 0; done < count; done += piece->count) {
 		int r;
 
 		piece->index = run->index + done;
-		piece->count = run->count - done < PIECE_PAGES ? run->count - done : PIECE_PAGES;
+		piece->count = count - done < PIECE_PAGES ? count - done : PIECE_PAGES;
 		r = piece_evict(memmap, piece, &order->identity, place, run->block + done, ret);
 		if (r < 0) {
-			ret->kept_failed += run->count - done;
+			ret->kept_failed += count - done;
 			return r;
 		}
 	}
@@ -204,9 +269,10 @@ void evict_file(struct memmap *memmap, const struct mount_table *mounts, struct 
 {
 	uint64_t start = now_usec();
 	struct disk_place place = { 0 };
-	_cleanup_close_ int fd = order_open(mounts, disks, order, &place);
+	_cleanup_close_ int fd = order_open(memmap, mounts, disks, &order->identity, &place);
 	struct piece piece = { .fd = fd };
 
+	lru_batch_drain();
 	*ret = (struct wire_result){ .status = fd < 0 ? -fd : 0 };
 	for (uint32_t i = 0; i < order->count; i++) {
 		const struct wire_evict_run *run = &order->items[i];

@@ -25,6 +25,15 @@
 #include "wire/message.h"
 
 /**
+ * evict_find() - find the file that has this identity, as file_find(), and prove its generation
+ *
+ * Return: a file descriptor that names it; -ESTALE when the file is gone or replaced; or another
+ * -errno.
+ */
+int evict_find(struct memmap *memmap, const struct mount_table *mounts,
+	       const struct disk_table *disks, const struct wire_identity *identity);
+
+/**
  * evict_file() - carry out one EVICT message
  * @ret: what became of the pages; always filled, and sums to what was asked
  *

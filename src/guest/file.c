@@ -12,6 +12,9 @@
 
 #include "base/cleanup.h"
 
+/* O_NONBLOCK: a lease is refused to us at once, never waited for. */
+#define READ_FLAGS (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOATIME | O_NOCTTY)
+
 /* Extents asked for at a time: 64 of 56 bytes fit a stack frame. */
 #define FIEMAP_BATCH 64
 
@@ -27,10 +30,8 @@ static void path_unescape(char *path)
 
 	/* mountinfo writes blanks and backslashes as three octal digits. */
 	for (const char *in = path; *in; in++) {
-		unsigned value;
-
-		if (in[0] == '\\' && sscanf(in + 1, "%3o", &value) == 1) {
-			*out++ = (char)value;
+		if (in[0] == '\\' && strspn(in + 1, "01234567") >= 3) {
+			*out++ = (char)((in[1] - '0') << 6 | (in[2] - '0') << 3 | (in[3] - '0'));
 			in += 3;
 		} else {
 			*out++ = *in;
@@ -52,7 +53,8 @@ int mount_table_read(struct mount_table *t, const char *path)
 		unsigned maj, min;
 		char point[4096];
 
-		if (sscanf(line, "%*d %*d %u:%u %*s %4095s", &maj, &min, point) != 3)
+		/* Major number 0: no block device of its own (tmpfs, overlay, btrfs, network). */
+		if (sscanf(line, "%*d %*d %u:%u %*s %4095s", &maj, &min, point) != 3 || maj == 0)
 			continue;
 		path_unescape(point);
 		size_t length = strlen(point);
@@ -81,7 +83,7 @@ static int mount_open(const struct mount_table *mounts, uint32_t device)
 	return -ENODEV;
 }
 
-static int handle_open(int mount_fd, const struct wire_identity *identity)
+static int handle_open(int mount_fd, const struct wire_identity *identity, int flags)
 {
 	/* fs/exportfs: 1 is FILEID_INO32_GEN, which ext4 and xfs both take. */
 	struct {
@@ -94,15 +96,12 @@ static int handle_open(int mount_fd, const struct wire_identity *identity)
 
 	if (identity->inode > UINT32_MAX)
 		return -EOPNOTSUPP;
-	/* O_NONBLOCK: a lease is refused to us at once, never waited for. */
-	return RET_ERRNO(open_by_handle_at(mount_fd, &h.handle,
-					   O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOATIME |
-						   O_NOFOLLOW | O_NOCTTY));
+	return RET_ERRNO(open_by_handle_at(mount_fd, &h.handle, flags));
 }
 
+/* All but the generation. */
 static int file_prove(int fd, const struct wire_identity *identity)
 {
-	uint32_t generation = 0;
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
@@ -110,27 +109,50 @@ static int file_prove(int fd, const struct wire_identity *identity)
 	if (!S_ISREG(st.st_mode) || st.st_ino != identity->inode ||
 	    st.st_dev != identity->device || st.st_nlink == 0)
 		return -ESTALE;
-	if (ioctl(fd, FS_IOC_GETVERSION, &generation) < 0)
-		return -errno;
-	return generation == identity->generation ? 0 : -ESTALE;
+	return 0;
 }
 
-int file_open(const struct mount_table *mounts, const struct disk_table *disks,
-	      const struct wire_identity *identity)
+static int identity_open(const struct mount_table *mounts, const struct wire_identity *identity,
+			 int flags)
 {
-	_cleanup_close_ int mount_fd = -1, fd = -1;
+	_cleanup_close_ int mount_fd = mount_open(mounts, identity->device), fd = -1;
 	int r;
 
-	if (identity->kind == WIRE_FILE_BLOCK_DEVICE)
-		return disk_open(disks, identity->device);
-	mount_fd = mount_open(mounts, identity->device);
 	if (mount_fd < 0)
 		return mount_fd;
-	fd = handle_open(mount_fd, identity);
+	fd = handle_open(mount_fd, identity, flags);
 	if (fd < 0)
 		return fd;
 	r = file_prove(fd, identity);
 	return r < 0 ? r : TAKE_FD(fd);
+}
+
+int file_open(const struct mount_table *mounts, const struct wire_identity *identity)
+{
+	_cleanup_close_ int fd = identity_open(mounts, identity, READ_FLAGS | O_NOFOLLOW);
+	uint32_t generation = 0;
+
+	if (fd < 0)
+		return fd;
+	if (ioctl(fd, FS_IOC_GETVERSION, &generation) < 0)
+		return -errno;
+	return generation == identity->generation ? TAKE_FD(fd) : -ESTALE;
+}
+
+int file_find(const struct mount_table *mounts, const struct disk_table *disks,
+	      const struct wire_identity *identity)
+{
+	if (identity->kind == WIRE_FILE_BLOCK_DEVICE)
+		return disk_find_node(disks, identity->device);
+	return identity_open(mounts, identity, O_PATH | O_CLOEXEC | O_NOFOLLOW);
+}
+
+int file_reopen(int fd)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return RET_ERRNO(open(path, READ_FLAGS));
 }
 
 static int extent_take(const struct fiemap_extent *e, const struct disk_place *place,

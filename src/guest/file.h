@@ -32,7 +32,7 @@ struct mount_table {
 };
 
 /**
- * mount_table_read() - one mount point for each file system that is mounted
+ * mount_table_read() - where the file systems that lie on block devices are mounted
  * @path: "/proc/self/mountinfo"
  *
  * Return: 0 or -errno. Paths that are too long are left out.
@@ -40,13 +40,33 @@ struct mount_table {
 int mount_table_read(struct mount_table *t, const char *path);
 
 /**
- * file_open() - open the file that has this identity, and prove that it is the one
+ * file_open() - open the regular file that has this identity, and prove that it is the one
+ *
+ * Breaks a write lease that somebody holds on it: only for files just seen without.
  *
  * Return: a file descriptor to be closed soon; -ESTALE when the file is gone or replaced;
  * -ENODEV when its file system is not mounted where we can see it; or another -errno.
  */
-int file_open(const struct mount_table *mounts, const struct disk_table *disks,
+int file_open(const struct mount_table *mounts, const struct wire_identity *identity);
+
+/**
+ * file_find() - find the file or block device that has this identity, without opening it
+ *
+ * Nobody notices (O_PATH): no lease is broken, no driver is asked. What took over the inode number
+ * of a file of generation 0 is found in its place: the generation is the caller's to compare.
+ *
+ * Return: a file descriptor that names it, for fstat(2), readlink(2) of /proc/self/fd, and
+ * file_reopen(); or -errno as file_open().
+ */
+int file_find(const struct mount_table *mounts, const struct disk_table *disks,
 	      const struct wire_identity *identity);
+
+/**
+ * file_reopen() - open for reading what file_find() found
+ *
+ * Return: a file descriptor to be closed soon, or -errno.
+ */
+int file_reopen(int fd);
 
 /**
  * file_extents() - where an open file lies on its disk

@@ -52,9 +52,22 @@ static void hangup_wait(void)
 	(void)sigtimedwait(&set, NULL, &ts);
 }
 
+/* Whether part of a frame is there, and how long its rest may take. */
+static bool link_half_frame(const struct agent_link *l, uint64_t *ret_usec)
+{
+	uint64_t end = l->received_usec + LINK_STALL_USEC, now = now_usec();
+
+	*ret_usec = now < end ? end - now : 0;
+	return l->reader.start != l->reader.end;
+}
+
 int link_wait(struct agent_link *l, uint64_t timeout_usec)
 {
 	struct pollfd p = { .fd = l->fd, .events = POLLIN };
+	uint64_t stall;
+
+	if (link_half_frame(l, &stall) && stall < timeout_usec)
+		timeout_usec = stall;
 	struct timespec ts = timespec_of(timeout_usec);
 
 	if (ppoll(&p, 1, &ts, NULL) < 0)
@@ -63,6 +76,8 @@ int link_wait(struct agent_link *l, uint64_t timeout_usec)
 		return 1;
 	if (p.revents & (POLLHUP | POLLERR))
 		hangup_wait();
+	else if (link_half_frame(l, &stall) && !stall)
+		(void)wire_reader_give_up(&l->reader);
 	return 0;
 }
 
@@ -82,6 +97,7 @@ int link_receive(struct agent_link *l)
 		return -ENOTCONN;
 	}
 	wire_reader_added(&l->reader, (size_t)n);
+	l->received_usec = now_usec();
 	return 0;
 }
 

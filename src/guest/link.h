@@ -13,10 +13,14 @@
 #include "wire/frame.h"
 
 #define LINK_SEND_USEC 10000000
+/* A frame of which nothing more comes for this long was cut: the host's daemon died in the middle of
+ * it, and what comes next is its successor's. */
+#define LINK_STALL_USEC 5000000
 
 struct agent_link {
 	int fd;
 	struct wire_reader reader;
+	uint64_t received_usec; /* when the last byte came */
 	_Alignas(uint64_t) uint8_t frame[WIRE_FRAME_MAX];
 };
 
@@ -35,6 +39,8 @@ void link_done(struct agent_link *l);
 
 /**
  * link_wait() - wait until there is input, or @timeout_usec has passed
+ *
+ * A frame that stalls is given up here; the reader may have others behind it.
  *
  * A port that no host has open reports a hang-up for as long as that lasts; the host is then
  * waited for without burning time: the kernel raises SIGIO, which link_open() blocked, when a

@@ -18,13 +18,18 @@ struct memmap {
 
 static int memmap_log(enum libbpf_print_level level, const char *format, va_list ap)
 {
-	char line[512];
+	_cleanup_free_ char *text = NULL;
+	char *rest = NULL;
 
 	if (level == LIBBPF_DEBUG)
 		return 0;
-	vsnprintf(line, sizeof(line), format, ap);
-	line[strcspn(line, "\n")] = '\0';
-	log_debug("%s", line);
+	if (vasprintf(&text, format, ap) < 0) {
+		text = NULL;
+		return 0;
+	}
+	/* The verifier's reasons are many lines in one message. */
+	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		log_debug("%s", line);
 	return 0;
 }
 
@@ -32,7 +37,7 @@ static const char *load_reason(int error)
 {
 	if (access("/sys/kernel/btf/vmlinux", R_OK) < 0)
 		return "the kernel has no BTF (/sys/kernel/btf/vmlinux)";
-	if (error == EPERM || error == EACCES)
+	if (error == EPERM) /* the verifier says EACCES */
 		return "BPF is not permitted: not root, or the kernel is locked down";
 	return "the kernel refused the scan's BPF program (--verbose shows its words)";
 }

@@ -64,7 +64,7 @@ static void file_name(struct census *c, const struct file_entry *e, char *ret, s
 {
 	char link[64];
 	ssize_t n = -1;
-	_cleanup_close_ int fd = file_open(&c->mounts, &c->disks, &e->identity);
+	_cleanup_close_ int fd = file_find(&c->mounts, &c->disks, &e->identity);
 
 	if (fd >= 0) {
 		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);

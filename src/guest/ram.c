@@ -20,9 +20,8 @@ int ram_read(const char *path, struct ram *ret)
 	while (fgets(line, sizeof(line), f)) {
 		uint64_t first, last;
 
-		/* Sub-resources (the kernel's own text) are indented; their parent covers them. */
-		if (line[0] == ' ' ||
-		    sscanf(line, "%" SCNx64 "-%" SCNx64 " : ", &first, &last) != 2 ||
+		/* Memory that was plugged in is indented, below its device: "System RAM (virtio_mem)". */
+		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " : ", &first, &last) != 2 ||
 		    !strstr(line, " : System RAM"))
 			continue;
 		if (last == 0)

@@ -28,6 +28,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define MAPPING_FLAGS_BITS 3ul /* PAGE_MAPPING_ANON and _MOVABLE: not a page cache's mapping */
 #define PAGE_BYTES	  4096
 #define XA_DEPTH_MAX	  12 /* 64 bits of index in steps of 6, and the entry itself */
+#define HUGETLBFS_MAGIC	  0x958458f6 /* linux/magic.h */
 
 /* In: where to look. */
 unsigned long long chunk_pfn;
@@ -41,7 +42,9 @@ unsigned int owners_count;
 unsigned int struct_page_bytes;
 
 static unsigned char raw[PAGES_AT_ONCE * STRUCT_PAGE_MAX + STRUCT_PAGE_MAX];
+static bool raw_unread;
 static unsigned long vmemmap;
+static unsigned long peek_mapping;
 static unsigned long last_mapping;
 static unsigned short last_owner;
 static struct {
@@ -153,9 +156,10 @@ static __always_inline unsigned char kind_of(unsigned long flags, unsigned long 
 		return SCAN_FREE;
 	if (page_is_slab(flags, type))
 		return SCAN_SLAB;
-	/* On a CPU's own free list: no type, no user. */
+	/* On a CPU's own free list: no type, no user, no folio. Free superpages of the hugetlb pool
+	 * have no user either, but they are folios, and free to nobody. */
 	if (refcount == 0)
-		return SCAN_FREE;
+		return page_flag(flags, PG_head) || page_has_type(type) ? SCAN_OTHER : SCAN_FREE;
 	if (mapping & 1)
 		return SCAN_ANONYMOUS;
 	if (!mapping || mapping & MAPPING_FLAGS_BITS || (long)mapping > 0)
@@ -191,7 +195,10 @@ static __always_inline void page_describe(struct scan_page *out, unsigned long a
 {
 	unsigned long offset = (address - head.address) / bpf_core_type_size(struct page);
 	unsigned short flags = flags_of(head.flags);
-	unsigned char kind = kind_of(head.flags, head.mapping, head.type, head.refcount);
+	/* A tail whose folio was freed meanwhile is nobody's page. */
+	unsigned char kind = offset >> head.order ? SCAN_OTHER :
+						    kind_of(head.flags, head.mapping, head.type,
+							    head.refcount);
 	int explained = (1 << head.order) + page_flag(head.flags, PG_private);
 
 	out->kind = kind;
@@ -210,8 +217,22 @@ static __always_inline void page_describe(struct scan_page *out, unsigned long a
 		flags |= SCAN_PINNED;
 	out->flags = flags;
 	out->owner = owner_of(head.mapping);
-	if (out->owner == OWNER_NONE)
+	/* Superpages of hugetlbfs are its pool's, not page cache. */
+	if (out->owner == OWNER_NONE ||
+	    owners[out->owner % SCAN_CHUNK_PAGES].magic == HUGETLBFS_MAGIC)
 		out->kind = SCAN_OTHER;
+}
+
+/* One copy of many struct pages costs a fraction of reading them field by field. Those behind the
+ * chunk's end are left alone: there may be no memory, and nothing that describes it. */
+static __always_inline void raw_read(unsigned int i, unsigned long address)
+{
+	unsigned int left = chunk_pages - i;
+
+	if (left > PAGES_AT_ONCE)
+		left = PAGES_AT_ONCE;
+	raw_unread = bpf_probe_read_kernel(raw, left * bpf_core_type_size(struct page),
+					   (void *)address) < 0;
 }
 
 static __always_inline unsigned long raw_long(unsigned int at, unsigned int offset)
@@ -236,10 +257,13 @@ __noinline int page_visit(unsigned int i)
 
 	if (i >= SCAN_CHUNK_PAGES)
 		return 0;
-	/* One copy of many struct pages costs a fraction of reading them field by field. What
-	 * cannot be read comes out as zeros, which is a page of no kind. */
 	if (at == 0)
-		bpf_probe_read_kernel(raw, PAGES_AT_ONCE * size, (void *)address);
+		raw_read(i, address);
+	if (raw_unread) {
+		pages[i].kind = SCAN_OTHER;
+		pages[i].order = 0;
+		return 0;
+	}
 	compound = raw_long(at, bpf_core_field_offset(struct page, compound_head));
 	if (compound & 1) {
 		head_read(compound - 1);
@@ -311,18 +335,19 @@ static __always_inline unsigned long cache_lookup(struct address_space *mapping,
 
 __noinline int peek_visit(unsigned int i)
 {
-	struct address_space *mapping = (void *)last_mapping;
 	unsigned long index = chunk_pfn + i;
 	unsigned long folio, address;
 
 	if (i >= SCAN_CHUNK_PAGES)
 		return 0;
 	pages[i].kind = SCAN_FREE;
-	folio = cache_lookup(mapping, index);
+	folio = cache_lookup((void *)peek_mapping, index);
 	if (!folio)
 		return 0;
 	head_read(folio);
-	if (index < head.index || index - head.index >= 1ul << head.order)
+	/* It may have left the file since, and be another's already. */
+	if (head.mapping != peek_mapping || index < head.index ||
+	    index - head.index >= 1ul << head.order)
 		return 0;
 	address = folio + (index - head.index) * bpf_core_type_size(struct page);
 	page_describe(&pages[i], address,
@@ -342,11 +367,12 @@ int peek_range(void *ctx)
 		return 0;
 	bpf_probe_read_kernel(&file, sizeof(file), &fds[peek_fd]);
 	owners_reset();
-	last_mapping = (unsigned long)BPF_CORE_READ(file, f_mapping);
-	if (!last_mapping)
+	peek_mapping = (unsigned long)BPF_CORE_READ(file, f_mapping);
+	if (!peek_mapping)
 		return 0;
-	owner_fill(&owners[0], last_mapping);
+	owner_fill(&owners[0], peek_mapping);
 	owners_count = 1;
+	last_mapping = peek_mapping;
 	last_owner = 0;
 	for (unsigned int i = 0; i < SCAN_CHUNK_PAGES; i++) {
 		if (i >= chunk_pages)

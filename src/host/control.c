@@ -346,7 +346,8 @@ static int socket_listen(const char *path)
 	umask(mask);
 	if (r < 0)
 		return r;
-	if (listen(fd, CONTROL_CLIENTS_MAX) < 0)
+	/* More than are served: each is told so, which it is not while it waits to connect. */
+	if (listen(fd, SOMAXCONN) < 0)
 		return -errno;
 	return TAKE_FD(fd);
 }

@@ -322,7 +322,7 @@ static void plan_make(struct operation *o)
 		.asked = true,
 	};
 	uint64_t done = (o->evicted + o->trimmed) * BLOCK_BYTES;
-	char text[PLAN_REASON_MAX];
+	char text[PLAN_REASON_MAX] = "";
 	int r;
 
 	if (o->request.bytes && done >= o->request.bytes) {

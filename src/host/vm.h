@@ -60,7 +60,7 @@ struct vm {
 	struct qmp *qmp;
 	struct inventory *inventory;
 	uint64_t inventory_usec;
-	char reason[VM_TEXT_MAX]; /* why there is no inventory */
+	char reason[1024];	  /* why there is no inventory; with what to do about it */
 	bool busy;		  /* the QMP socket serves somebody else */
 	bool qmp_failed;	  /* the last try to connect did */
 	int ram_fd;		  /* QEMU's memfd, or -1 */

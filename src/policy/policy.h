@@ -18,6 +18,9 @@
  * something for the host to trim, so the rule "nothing of a step while the step before has
  * something to give" holds for everything that any one guest can see.
  *
+ * Two things still concern all groups alike: when policy_decide() is called, and how many bytes are
+ * wanted. Whoever calls it decides both by the host's own state, a pressure that everybody feels.
+ *
  * A block that a guest gave up because the host holds it is *owed* to that guest: the host's copy
  * is not trimmed until the guest has read it again, or for config.owed_usec. Without that, two
  * rounds would do what one may not: the guest that would be the block's only holder then is not

@@ -78,21 +78,17 @@ static bool name_valid(const char *name)
 static int names_check(const struct snapshot *snapshot)
 {
 	_cleanup_free_ const char **names = calloc(snapshot->n_guests + 1, sizeof(*names));
+	int r = 0;
 
 	if (!names)
 		return -ENOMEM;
-	for (size_t i = 0; i < snapshot->n_guests; i++) {
-		const struct snapshot_guest *guest = &snapshot->guests[i];
-
-		if (!name_valid(guest->name) || !name_valid(snapshot_domain(guest)))
-			return -EINVAL;
-		names[i] = guest->name;
-	}
+	for (size_t i = 0; i < snapshot->n_guests; i++)
+		names[i] = snapshot->guests[i].name;
 	qsort(names, snapshot->n_guests, sizeof(*names), name_compare);
 	for (size_t i = 1; i < snapshot->n_guests; i++)
 		if (strcmp(names[i - 1], names[i]) == 0)
-			return -EINVAL;
-	return 0;
+			r = -EINVAL;
+	return r;
 }
 
 int snapshot_check(const struct snapshot *snapshot)
@@ -108,5 +104,9 @@ int snapshot_check(const struct snapshot *snapshot)
 		if (i > 0 && holding_compare(holding - 1, holding->image, holding->guest) >= 0)
 			return -EINVAL;
 	}
+	for (size_t i = 0; i < snapshot->n_guests; i++)
+		if (!name_valid(snapshot->guests[i].name) ||
+		    !name_valid(snapshot_domain(&snapshot->guests[i])))
+			return -EINVAL;
 	return names_check(snapshot);
 }

@@ -232,6 +232,17 @@ static inline void plan_text(const struct world *w, const struct plan *plan, cha
 	}
 }
 
+static inline void assert_plan(struct world *w, const char *expected)
+{
+	struct plan plan;
+	char text[1024];
+
+	world_decide(w, &plan);
+	plan_text(w, &plan, text, sizeof(text));
+	plan_done(&plan);
+	assert_string_equal(text, expected);
+}
+
 static inline bool plan_refuses(const struct plan *plan, const char *part)
 {
 	for (size_t i = 0; i < plan->n_refusals; i++)

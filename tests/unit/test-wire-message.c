@@ -30,7 +30,8 @@ static int decode(uint16_t type, const void *payload, size_t length)
 	};
 
 	memcpy(unaligned + 1, payload, length < WIRE_PAYLOAD_MAX ? length : WIRE_PAYLOAD_MAX);
-	memset(scratch, 0xee, sizeof(scratch));
+	/* What lies behind a message could go on a character that was cut off. */
+	memset(scratch, 0xac, sizeof(scratch));
 	message.raw = NULL;
 	return wire_decode(&frame, scratch, &message);
 }
