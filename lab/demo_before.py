@@ -3,14 +3,14 @@
 import os
 import time
 
-from lab import oracle, warm, workload
+from lab import oracle, workload
 from lab.report import MIB, mib, table
 from lab.say import step
 from lab.workload import Hold
 
 SHARED_BYTES = 310 * MIB
 OWN_READ_BYTES = 45 * MIB
-OWN_WRITTEN_BYTES = 64 * MIB
+OWN_WRITTEN_BYTES = 80 * MIB
 HOT_READ_BYTES = 52 * MIB
 HOT_MAPPED_BYTES = 8 * MIB
 DIRTY_BYTES = 8 * MIB
@@ -113,9 +113,9 @@ def _dup(demo):
 def find(demo):
     step("the oracle looks, pagepact looks, the guests stop, the oracle looks at the host")
     reply = {}
-    with demo.lab.hold_host_cache():
+    with demo.lab.hold_host_cache() as held:
         demo.before = oracle.look(demo.guests, between=lambda: reply.update(_dup(demo)))
-        warm.touch_until_seen(demo.lab.images)
+        held.touch_until_seen()
     demo.hot_blocks = oracle.blocks_of(demo.before.guests["alpha"], demo.hot + demo.hot_mapped)
     demo.report.measure("copy_factor_before", demo.before.copy_factor())
     demo.report.measure("copy_factor_evictable_before", demo.before.copy_factor(demo.before.evictable()))

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 BLOCK = 4096
+MADV_PAGEOUT = 21
+MADV_POPULATE_READ = 22
 INSIDE = Path(__file__).parent / "inside"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -106,7 +108,8 @@ def evict_from_host(path, bits, flush=True):
 def _page_out(fd, offset, length):
     size = os.fstat(fd).st_size
     with mmap.mmap(fd, min(length, size - offset), mmap.MAP_SHARED, mmap.PROT_READ, offset=offset) as view:
-        for advice in (22, 21):  # MADV_POPULATE_READ, MADV_PAGEOUT
+        # Without MADV_RANDOM the read of a page that carries the read-ahead mark brings its neighbours back.
+        for advice in (mmap.MADV_RANDOM, MADV_POPULATE_READ, MADV_PAGEOUT):
             view.madvise(advice)
 
 
@@ -116,32 +119,6 @@ def read_on_host(path, bits):
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
         for start, count in bits_runs(bits):
             os.pread(file.fileno(), count * BLOCK, start * BLOCK)
-
-
-def touch(holding):
-    """Mark blocks as used on the host, without reading what is not there; how many bytes were still cached."""
-    buffer, kept = bytearray(1 << 20), 0
-    for path, bits in holding.items():
-        with open(path, "rb") as file:
-            for start, count in bits_runs(bits):
-                kept += _touch_run(file.fileno(), start * BLOCK, count * BLOCK, buffer)
-    return kept
-
-
-def _touch_run(fd, offset, length, buffer):
-    kept, end = 0, offset + length
-    view = memoryview(buffer)
-    while offset < end:
-        try:
-            got = os.preadv(fd, [view[:min(len(buffer), end - offset)]], offset, os.RWF_NOWAIT)
-        except BlockingIOError:
-            got = 0
-        if got:
-            kept += got
-            offset += got
-        else:  # this block is gone or past the end of the file
-            offset += BLOCK
-    return kept
 
 
 def damon_state():

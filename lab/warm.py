@@ -2,8 +2,8 @@
 """Keeps what a scenario put into the host's cache there, on hosts that page idle cache out by themselves.
 
 A DAMON thread may reclaim unmapped page cache that was idle for a minute (oracle.damon_state). It is the machine's own and
-stays as it is. What is mapped it leaves alone: held() maps what is resident while pagepact has nothing to trim, for an
-image that a stranger has mapped is never trimmed. touch_until_seen() makes the thread see all of it used, which starts
+stays as it is. What is mapped it leaves alone, so held() maps what is resident; but never while pagepact may trim, because
+an image that a stranger has mapped is not trimmed. touch_until_seen() makes the thread see all of it used, which starts
 its minute anew, before the mapping is let go.
 """
 import contextlib
@@ -13,36 +13,48 @@ import time
 
 from lab import oracle
 
-MADV_POPULATE_READ = 22
 # Two of the thread's usual 5 s intervals, so that one lies inside whole.
 SEEN_SECONDS = 10
 
 
-def _map_resident(path):
-    with open(path, "rb") as file:
-        view = mmap.mmap(file.fileno(), 0, mmap.MAP_SHARED, mmap.PROT_READ)
-    pages = len(view) // oracle.BLOCK
-    for start, count in oracle.bits_runs(oracle.host_resident(path)):
-        if min(count, pages - start) > 0:
-            view.madvise(MADV_POPULATE_READ, start * oracle.BLOCK, min(count, pages - start) * oracle.BLOCK)
-    return view
+class _Mapping:
+    def __init__(self, path):
+        with open(path, "rb") as file:
+            self.view = mmap.mmap(file.fileno(), 0, mmap.MAP_SHARED, mmap.PROT_READ)
+        # Read-ahead would add to what is held.
+        self.view.madvise(mmap.MADV_RANDOM)
+        size = len(self.view)
+        runs = [(start * oracle.BLOCK, min((start + count) * oracle.BLOCK, size))
+                for start, count in oracle.bits_runs(oracle.host_resident(path))]
+        self.runs = [(start, end) for start, end in runs if start < end]
+        for start, end in self.runs:
+            self.view.madvise(oracle.MADV_POPULATE_READ, start, end - start)
+
+    def touch(self):
+        for start, end in self.runs:
+            self.view[start:end:oracle.BLOCK]
+
+
+class _Held:
+    def __init__(self, images):
+        self.mappings = [_Mapping(path) for path in images if os.path.getsize(path)]
+
+    def touch_until_seen(self):
+        if not oracle.damon_state():
+            return
+        end = time.monotonic() + SEEN_SECONDS
+        while time.monotonic() < end:
+            for mapping in self.mappings:
+                mapping.touch()
+            time.sleep(0.1)
 
 
 @contextlib.contextmanager
 def held(images):
     """What the host caches of these files stays cached meanwhile."""
-    views = [_map_resident(path) for path in images if os.path.getsize(path)]
+    kept = _Held(images)
     try:
-        yield
+        yield kept
     finally:
-        for view in views:
-            view.close()
-
-
-def touch_until_seen(images):
-    if not oracle.damon_state():
-        return
-    holding = oracle.host_holding(images)
-    end = time.monotonic() + SEEN_SECONDS
-    while time.monotonic() < end:
-        oracle.touch(holding)
+        for mapping in kept.mappings:
+            mapping.view.close()

@@ -163,12 +163,6 @@ static __always_inline bool page_type_is_buddy(__u32 type)
 	       PAGE_TYPE_BASE_BEFORE_6_10;
 }
 
-/* Known since 6.12 only; before, whatever has a type has users too. */
-static __always_inline bool page_has_type(__u32 type)
-{
-	return bpf_core_enum_value_exists(enum pagetype, PGTY_buddy) && type >> 24 != 0xff;
-}
-
 static __always_inline bool page_is_slab(unsigned long flags, __u32 type)
 {
 	if (bpf_core_enum_value_exists(enum pageflags___slab, PG_slab___slab))

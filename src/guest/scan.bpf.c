@@ -156,10 +156,10 @@ static __always_inline unsigned char kind_of(unsigned long flags, unsigned long 
 		return SCAN_FREE;
 	if (page_is_slab(flags, type))
 		return SCAN_SLAB;
-	/* On a CPU's own free list: no type, no user, no folio. Free superpages of the hugetlb pool
-	 * have no user either, but they are folios, and free to nobody. */
+	/* On a CPU's own free list, or within a free block: no user, no folio. Free superpages of the
+	 * hugetlb pool have no user either, but they are folios, and free to nobody. */
 	if (refcount == 0)
-		return page_flag(flags, PG_head) || page_has_type(type) ? SCAN_OTHER : SCAN_FREE;
+		return page_flag(flags, PG_head) ? SCAN_OTHER : SCAN_FREE;
 	if (mapping & 1)
 		return SCAN_ANONYMOUS;
 	if (!mapping || mapping & MAPPING_FLAGS_BITS || (long)mapping > 0)

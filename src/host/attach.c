@@ -9,9 +9,9 @@
 #include "base/clock.h"
 #include "host/operation.h"
 
-#define WAIT_USEC  (10 * (uint64_t)USEC_PER_SEC)
-#define LOOK_USEC  100000
-#define PORT_USEC  (5 * (uint64_t)USEC_PER_SEC)
+#define WAIT_USEC (10 * (uint64_t)USEC_PER_SEC)
+#define LOOK_USEC 100000
+#define PORT_USEC (5 * (uint64_t)USEC_PER_SEC)
 
 struct attach {
 	struct attach *next;
@@ -82,8 +82,8 @@ static void attach_leave(struct attach *a)
 {
 	a->change = port_change_free(a->change);
 	a->timer = sd_event_source_disable_unref(a->timer);
-	if (sd_event_add_time_relative(a->m->event, &a->timer, CLOCK_MONOTONIC, 0, 0, on_leave,
-				       a) < 0)
+	if (sd_event_add_time_relative(a->m->event, &a->timer, CLOCK_MONOTONIC, 0, 0, on_leave, a) <
+	    0)
 		attach_free(a);
 }
 
@@ -103,9 +103,9 @@ static void attach_reply(struct attach *a, bool added, json_t *advice)
 
 	if (vm)
 		(void)url_format(&vm->config.agent, url, sizeof(url));
-	call_reply(TAKE_PTR(a->call), json_pack("{ss ss? sb so}", "name", a->name, "agent",
-				      url[0] ? url : NULL, "added_port", added, "advice",
-				      advice ? advice : json_array()));
+	call_reply(TAKE_PTR(a->call),
+		   json_pack("{ss ss? sb so}", "name", a->name, "agent", url[0] ? url : NULL,
+			     "added_port", added, "advice", advice ? advice : json_array()));
 	attach_free(a);
 }
 
@@ -228,9 +228,9 @@ void attach_handle(struct manager *m, struct call *call, json_t *parameters)
 	if (r < 0) {
 		call_error(call, r == -EBUSY ? "busy" : "failed", "cannot attach %s: %s",
 			   config.name,
-			   r == -EEXIST ? "a guest of that name is attached already" :
-			   r == -EBUSY	? "a dup or reclaim is under way" :
-					  strerror(-r));
+			   r == -EEXIST	 ? "a guest of that name is attached already"
+			   : r == -EBUSY ? "a dup or reclaim is under way"
+					 : strerror(-r));
 		return;
 	}
 	a = attach_new(m, call, config.name);
@@ -267,8 +267,8 @@ void detach_handle(struct manager *m, struct call *call, json_t *parameters)
 	}
 	if (m->operation || attach_pending(m, name)) {
 		call_error(call, "busy", "%s",
-			   m->operation ? "a dup or reclaim is under way" :
-					  "it is just being attached or detached");
+			   m->operation ? "a dup or reclaim is under way"
+					: "it is just being attached or detached");
 		return;
 	}
 	if (!vm->port_added || !vm->qmp || !qmp_is_ready(vm->qmp)) {

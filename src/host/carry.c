@@ -182,8 +182,7 @@ static int piece_want(const struct scan *scan, const struct scan_file *file,
 		      void *userdata)
 {
 	struct carry *c = userdata;
-	const struct survey_disk *d =
-		survey_disk_find(c->survey, c->order->guest, file->file.disk);
+	const struct survey_disk *d = survey_disk_find(c->survey, c->order->guest, file->file.disk);
 
 	(void)scan;
 	if (!d || !d->map || !scan_run_evictable(run))
@@ -294,16 +293,16 @@ static int evict_send(struct carry *c)
 		const struct target *t = &c->targets[c->next];
 
 		if (t->count)
-			m->items[m->count++] = (struct wire_evict_run){
-				.index = t->index, .block = t->disk_block, .count = t->count
-			};
+			m->items[m->count++] = (struct wire_evict_run){ .index = t->index,
+									.block = t->disk_block,
+									.count = t->count };
 	}
 	if (!m->count)
 		return 0;
 	return vm_evict(vm_of(c), m, (uint32_t)(sizeof(*m) + m->count * sizeof(m->items[0])),
-			now_usec() + EVICT_USEC, on_evicted, c) < 0 ?
-		       -ENOTCONN :
-		       1;
+			now_usec() + EVICT_USEC, on_evicted, c) < 0
+		       ? -ENOTCONN
+		       : 1;
 }
 
 static void evict_next(struct carry *c)
@@ -374,9 +373,8 @@ static int touch_start(struct carry *c)
 		.runs = c->runs,
 		.n_runs = c->n_runs,
 	};
-	return r < 0 ? r :
-		       child_run(c, residency_touch_child, &arg, RESIDENCY_OUTPUT_MAX,
-				 on_touched);
+	return r < 0 ? r
+		     : child_run(c, residency_touch_child, &arg, RESIDENCY_OUTPUT_MAX, on_touched);
 }
 
 static void batch_next(struct carry *c)

@@ -321,9 +321,8 @@ static bool socket_alive(const struct sockaddr_un *address)
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	/* EAGAIN: it has more to accept than it gets to. */
-	return fd >= 0 &&
-	       (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-		errno == EAGAIN);
+	return fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
+			   errno == EAGAIN);
 }
 
 static int socket_listen(const char *path)

@@ -103,7 +103,8 @@ static void frame_deliver(struct link *l, const struct wire_frame *frame)
 	union wire_message m = { .hello = &other };
 
 	if (frame->version != WIRE_VERSION) {
-		/* What another version says is laid out as it likes; that it says HELLO is enough. */
+		/* What another version says is laid out as it likes; that it says HELLO is enough.
+		 */
 		if (frame->type != WIRE_HELLO)
 			return;
 	} else if (wire_decode(frame, l->scratch, &m) < 0) {
@@ -187,8 +188,8 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *userdata)
 		return 0;
 	if (r < 0)
 		link_close(l, r,
-			   r == -ECONNRESET ? "the agent's socket was closed" :
-					      "the agent's socket failed");
+			   r == -ECONNRESET ? "the agent's socket was closed"
+					    : "the agent's socket failed");
 	else
 		link_want(l);
 	return 0;

@@ -18,13 +18,13 @@
 #include "host/url.h"
 #include "wire/message.h"
 
-#define LINK_HELLO_USEC	   5000000ULL
-#define LINK_OUTPUT_MAX	   (512 * 1024)
-#define LINK_FRAME_USEC	   5000000ULL
+#define LINK_HELLO_USEC 5000000ULL
+#define LINK_OUTPUT_MAX ((size_t)512 * 1024)
+#define LINK_FRAME_USEC 5000000ULL
 /* Since the last HELLO: a cut costs one frame, noise costs them all. */
-#define LINK_BAD_FRAMES_MAX   16
-#define LINK_SKIPPED_BYTES_MAX (2 * WIRE_FRAME_MAX)
-#define LINK_WELCOME_ID	   UINT64_MAX /* a HELLO with another one was not asked for */
+#define LINK_BAD_FRAMES_MAX    16
+#define LINK_SKIPPED_BYTES_MAX ((uint64_t)2 * WIRE_FRAME_MAX)
+#define LINK_WELCOME_ID	       UINT64_MAX /* a HELLO with another one was not asked for */
 
 struct link;
 

@@ -23,8 +23,7 @@ struct vm *manager_vm(const struct manager *m, const char *name)
 	return NULL;
 }
 
-int manager_add(struct manager *m, const struct config_vm *config, bool by_hand,
-		struct vm **ret)
+int manager_add(struct manager *m, const struct config_vm *config, bool by_hand, struct vm **ret)
 {
 	struct vm **vms, *vm;
 	int r;
@@ -57,8 +56,7 @@ int manager_remove(struct manager *m, struct vm *vm)
 	m->last = survey_free(m->last);
 	for (size_t i = 0; i < m->n_vms; i++)
 		if (m->vms[i] == vm) {
-			memmove(&m->vms[i], &m->vms[i + 1],
-				(m->n_vms - i - 1) * sizeof(*m->vms));
+			memmove(&m->vms[i], &m->vms[i + 1], (m->n_vms - i - 1) * sizeof(*m->vms));
 			m->n_vms--;
 			break;
 		}

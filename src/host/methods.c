@@ -63,7 +63,8 @@ static void handle_dup(struct manager *m, struct call *call, json_t *p)
 		return;
 	}
 	if (json_is_true(json_object_get(p, "files")))
-		request.files = json_is_integer(limit) ? (unsigned)json_integer_value(limit) : FILES_DEFAULT;
+		request.files = json_is_integer(limit) ? (unsigned)json_integer_value(limit)
+						       : FILES_DEFAULT;
 	if (vm_parameter(m, call, p, &request.vm) >= 0)
 		operation_begin(m, call, &request);
 }
@@ -97,9 +98,9 @@ static void handle_explain(struct manager *m, struct call *call, json_t *p)
 {
 	json_t *order = json_object_get(p, "order");
 	const struct ledger_entry *e =
-		json_is_integer(order) ?
-			ledger_find(&m->ledger, (uint64_t)json_integer_value(order)) :
-			NULL;
+		json_is_integer(order)
+			? ledger_find(&m->ledger, (uint64_t)json_integer_value(order))
+			: NULL;
 
 	if (!e)
 		call_error(call, "not_found",
@@ -142,8 +143,8 @@ static const struct method {
 static bool type_fits(json_type wanted, const json_t *value)
 {
 	/* Either of the two, and null for "not given". */
-	return wanted == JSON_TRUE ? json_is_boolean(value) || json_is_null(value) :
-				     json_typeof(value) == wanted || json_is_null(value);
+	return wanted == JSON_TRUE ? json_is_boolean(value) || json_is_null(value)
+				   : json_typeof(value) == wanted || json_is_null(value);
 }
 
 /*
@@ -155,7 +156,7 @@ static int parameters_check(const struct method *method, struct call *call, json
 	const char *name;
 	json_t *value;
 
-	json_object_foreach(parameters, name, value) {
+	json_object_foreach (parameters, name, value) {
 		const struct parameter *known = NULL;
 
 		for (size_t i = 0; i < PARAMETERS_MAX && method->parameters[i].name; i++)

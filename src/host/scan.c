@@ -58,14 +58,12 @@ static int file_add(struct scan *s, const struct wire_file *file)
 {
 	int r;
 
-	if (file->file != s->n_files ||
-	    (file->disk != WIRE_NO_DISK && file->disk >= s->n_disks))
+	if (file->file != s->n_files || (file->disk != WIRE_NO_DISK && file->disk >= s->n_disks))
 		return -EBADMSG;
 	r = grow((void **)&s->files, &s->files_room, s->n_files, 1, sizeof(*s->files));
 	if (r < 0)
 		return r;
-	s->files[s->n_files++] = (struct scan_file){ .file = *file,
-						     .extents_first = s->n_extents };
+	s->files[s->n_files++] = (struct scan_file){ .file = *file, .extents_first = s->n_extents };
 	return 0;
 }
 
@@ -90,7 +88,7 @@ static int extents_add(struct scan *s, const struct wire_extents *e)
 		after = e->items[i].index + e->items[i].count;
 	}
 	/* Pages without an extent count as unplaced. */
-	if (s->n_extents + e->count > SCAN_EXTENTS_MAX)
+	if (!e->count || s->n_extents + e->count > SCAN_EXTENTS_MAX)
 		return 0;
 	r = grow((void **)&s->extents, &s->extents_room, s->n_extents, e->count,
 		 sizeof(*s->extents));
@@ -113,7 +111,7 @@ static int runs_add(struct scan *s, const struct wire_pages *p)
 		if (s->n_runs + p->count > SCAN_RUNS_MAX)
 			s->dropped_pages += p->items[i].count;
 	}
-	if (s->n_runs + p->count > SCAN_RUNS_MAX)
+	if (!p->count || s->n_runs + p->count > SCAN_RUNS_MAX)
 		return 0;
 	r = grow((void **)&s->runs, &s->runs_room, s->n_runs, p->count, sizeof(*s->runs));
 	if (r < 0)

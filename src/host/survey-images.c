@@ -10,9 +10,9 @@
 #include "base/clock.h"
 #include "host/survey.h"
 
-#define MAP_USEC	(60 * (uint64_t)USEC_PER_SEC)
-#define RESIDENCY_USEC	(60 * (uint64_t)USEC_PER_SEC)
-#define OPENERS_USEC	(20 * (uint64_t)USEC_PER_SEC)
+#define MAP_USEC	 (60 * (uint64_t)USEC_PER_SEC)
+#define RESIDENCY_USEC	 (60 * (uint64_t)USEC_PER_SEC)
+#define OPENERS_USEC	 (20 * (uint64_t)USEC_PER_SEC)
 #define MAP_MEMORY_BYTES (1ull << 30)
 #define TRUSTED_MAX	 64
 
@@ -56,9 +56,7 @@ static void layer_reason(struct survey_disk *d, const char *path, const char *wh
 /* The formats whose maps are believed; constants, which outlive the inventory. */
 static const char *format_known(const char *format)
 {
-	return strcmp(format, "raw") == 0   ? "raw" :
-	       strcmp(format, "qcow2") == 0 ? "qcow2" :
-					      NULL;
+	return strcmp(format, "raw") == 0 ? "raw" : strcmp(format, "qcow2") == 0 ? "qcow2" : NULL;
 }
 
 static bool is_same_file(const struct stat *a, const struct stat *b)
@@ -171,8 +169,8 @@ int survey_list_disks(struct survey *s)
 	return 0;
 }
 
-static void on_map(struct child *child, int result, const void *out, size_t size,
-		   const char *error, void *userdata)
+static void on_map(struct child *child, int result, const void *out, size_t size, const char *error,
+		   void *userdata)
 {
 	struct survey_job *job = userdata;
 	struct survey_disk *d = &job->survey->disks[job->number];
@@ -227,9 +225,9 @@ static void map_consider(struct survey *s, size_t number)
 	}
 	if (!vm->io[d->number].settled) {
 		layer_reason(d, d->layers[0].path,
-			     vm->config.act ?
-				     "could not be flushed, so its map may be stale" :
-				     "not flushed since its last write, so its map may be stale");
+			     vm->config.act
+				     ? "could not be flushed, so its map may be stale"
+				     : "not flushed since its last write, so its map may be stale");
 		return;
 	}
 	r = map_start(s, number);
@@ -270,8 +268,7 @@ static void on_residency(struct child *child, int result, const void *out, size_
 	if (result >= 0)
 		result = residency_decode(out, size, &image->residency);
 	/* What was not looked at is unknown, not uncached. */
-	if (result >= 0 &&
-	    image->residency.covered_blocks < image->residency.bytes / BLOCK_BYTES) {
+	if (result >= 0 && image->residency.covered_blocks < image->residency.bytes / BLOCK_BYTES) {
 		residency_done(&image->residency);
 		image->residency = (struct residency){ 0 };
 		result = -E2BIG;

@@ -54,9 +54,8 @@ static int holdings_list(struct survey *s)
 				if (s->disks[i].images[n] == image &&
 				    !holding_of(s, s->disks[i].vm, image))
 					s->holdings[s->snapshot.n_holdings++] =
-						(struct snapshot_holding){
-							.guest = s->disks[i].vm, .image = image
-						};
+						(struct snapshot_holding){ .guest = s->disks[i].vm,
+									   .image = image };
 	return 0;
 }
 
@@ -173,8 +172,9 @@ static void trim_refusal_of(struct survey_image *image)
 	size_t size = sizeof(image->trim_refusal);
 
 	if (image->block_device)
-		snprintf(text, size, "it is a block device: mounts and devices stacked on it are "
-				     "not seen");
+		snprintf(text, size,
+			 "it is a block device: mounts and devices stacked on it are "
+			 "not seen");
 	else if (!image->openers_known)
 		snprintf(text, size, "it could not be learned who has it open");
 	else if (o->count)
@@ -245,8 +245,8 @@ static void scans_check(struct survey *s)
 			continue;
 		v->scanned = false;
 		snprintf(v->reason, sizeof(v->reason), "%s",
-			 v->vm->inventory ? "the guest was restarted after its scan" :
-					    v->vm->reason);
+			 v->vm->inventory ? "the guest was restarted after its scan"
+					  : v->vm->reason);
 	}
 }
 

@@ -150,9 +150,9 @@ static void on_scan(struct vm *vm, int result, const char *error, void *userdata
 static void scan_refused(struct survey_vm *v, int error)
 {
 	const struct vm *vm = v->vm;
-	const char *why = *vm->agent_reason	       ? vm->agent_reason :
-			  vm->agent == VM_AGENT_LIVE ? strerror(-error) :
-							       "";
+	const char *why = *vm->agent_reason	       ? vm->agent_reason
+			  : vm->agent == VM_AGENT_LIVE ? strerror(-error)
+						       : "";
 
 	snprintf(v->reason, sizeof(v->reason), "agent %s%s%s", vm_agent_name(vm->agent),
 		 *why ? ": " : "", why);
@@ -205,11 +205,13 @@ static void stage_settle(struct survey *s)
 		char line[INVENTORY_QOM_MAX + 32];
 
 		if (!disk_needs_map(d) || vm->io[d->number].settled || !vm->config.act ||
-		    s->vms[d->vm].lost || !vm->qmp || !vm->inventory || d->number >= vm->inventory->n_disks)
+		    s->vms[d->vm].lost || !vm->qmp || !vm->inventory ||
+		    d->number >= vm->inventory->n_disks)
 			continue;
 		snprintf(line, sizeof(line), "qemu-io -d %s flush",
 			 vm->inventory->disks[d->number].qdev);
-		if (qmp_send_hmp(vm->qmp, line, now_usec() + FLUSH_USEC, on_flush, d, &d->flush) >= 0)
+		if (qmp_send_hmp(vm->qmp, line, now_usec() + FLUSH_USEC, on_flush, d, &d->flush) >=
+		    0)
 			job_begun(s);
 	}
 }

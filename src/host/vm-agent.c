@@ -20,9 +20,9 @@
 const char *vm_agent_name(enum vm_agent state)
 {
 	static const char *const names[] = {
-		[VM_AGENT_NONE] = "none", [VM_AGENT_ABSENT] = "absent",
+		[VM_AGENT_NONE] = "none",     [VM_AGENT_ABSENT] = "absent",
 		[VM_AGENT_SILENT] = "silent", [VM_AGENT_OLD] = "old",
-		[VM_AGENT_BAD] = "bad", [VM_AGENT_LIVE] = "live",
+		[VM_AGENT_BAD] = "bad",	      [VM_AGENT_LIVE] = "live",
 	};
 
 	return names[state];
@@ -170,8 +170,8 @@ static void on_message(uint16_t type, uint64_t id, const union wire_message *m, 
 static void on_silent(bool heard, void *userdata)
 {
 	agent_state(userdata, VM_AGENT_SILENT,
-		    heard ? "what comes from its port is no greeting, or too slow" :
-			    "nothing answers on its port: is pagepact-agent running in the guest?");
+		    heard ? "what comes from its port is no greeting, or too slow"
+			  : "nothing answers on its port: is pagepact-agent running in the guest?");
 }
 
 static void on_closed(int reason, const char *message, void *userdata)
@@ -240,8 +240,7 @@ static void link_keep(struct vm *vm, uint64_t now)
 	if (vm->greeted)
 		(void)link_send(vm->link, WIRE_PING, 0, NULL, 0);
 	else
-		(void)link_send(vm->link, WIRE_WELCOME, LINK_WELCOME_ID, &welcome,
-				sizeof(welcome));
+		(void)link_send(vm->link, WIRE_WELCOME, LINK_WELCOME_ID, &welcome, sizeof(welcome));
 }
 
 static void agent_deadlines(struct vm *vm, uint64_t now)
@@ -282,9 +281,9 @@ void vm_agent_done(struct vm *vm)
 /* QEMU's word goes before the guest's. */
 static uint64_t ram_pages(const struct vm *vm)
 {
-	return vm->inventory && vm->inventory->memory_bytes ?
-		       vm->inventory->memory_bytes / WIRE_BLOCK_BYTES :
-		       vm->hello.ram_pages;
+	return vm->inventory && vm->inventory->memory_bytes
+		       ? vm->inventory->memory_bytes / WIRE_BLOCK_BYTES
+		       : vm->hello.ram_pages;
 }
 
 int vm_scan(struct vm *vm, uint64_t deadline_usec, vm_done_fn *done, void *userdata)
@@ -331,8 +330,8 @@ static int ask(struct vm *vm, uint16_t type, const void *payload, uint32_t lengt
 	return r;
 }
 
-int vm_evict(struct vm *vm, const struct wire_evict *order, uint32_t length,
-	     uint64_t deadline_usec, vm_result_fn *done, void *userdata)
+int vm_evict(struct vm *vm, const struct wire_evict *order, uint32_t length, uint64_t deadline_usec,
+	     vm_result_fn *done, void *userdata)
 {
 	int r = ask(vm, WIRE_EVICT, order, length, deadline_usec, userdata);
 

@@ -236,9 +236,9 @@ static void io_see(struct vm_io *io, const struct inventory_io *now)
 
 static const char *refresh_text(int result)
 {
-	return result >= 0	     ? "" :
-	       result == -ETIMEDOUT ? "QEMU did not answer in time" :
-				      "QEMU hung up";
+	return result >= 0	      ? ""
+	       : result == -ETIMEDOUT ? "QEMU did not answer in time"
+				      : "QEMU hung up";
 }
 
 static void on_io_stats(int result, const struct inventory_blockstats *stats, void *userdata)
@@ -246,8 +246,7 @@ static void on_io_stats(int result, const struct inventory_blockstats *stats, vo
 	struct vm *vm = userdata;
 
 	for (size_t i = 0; result == 0 && vm->inventory && i < vm->inventory->n_disks; i++) {
-		const struct inventory_io *io =
-			inventory_io_find(stats, &vm->inventory->disks[i]);
+		const struct inventory_io *io = inventory_io_find(stats, &vm->inventory->disks[i]);
 
 		if (io)
 			io_see(&vm->io[i], io);

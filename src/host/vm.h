@@ -36,8 +36,7 @@ struct vm;
 typedef void vm_done_fn(struct vm *vm, int result, const char *error, void *userdata);
 typedef void vm_result_fn(struct vm *vm, int result, const struct wire_result *answer,
 			  void *userdata);
-typedef void vm_path_fn(struct vm *vm, int result, const char *path, size_t length,
-			void *userdata);
+typedef void vm_path_fn(struct vm *vm, int result, const char *path, size_t length, void *userdata);
 
 /**
  * struct vm_io - how far the guest's writes to one disk have been flushed
@@ -60,10 +59,10 @@ struct vm {
 	struct qmp *qmp;
 	struct inventory *inventory;
 	uint64_t inventory_usec;
-	char reason[1024];	  /* why there is no inventory; with what to do about it */
-	bool busy;		  /* the QMP socket serves somebody else */
-	bool qmp_failed;	  /* the last try to connect did */
-	int ram_fd;		  /* QEMU's memfd, or -1 */
+	char reason[1024]; /* why there is no inventory; with what to do about it */
+	bool busy;	   /* the QMP socket serves somebody else */
+	bool qmp_failed;   /* the last try to connect did */
+	int ram_fd;	   /* QEMU's memfd, or -1 */
 	struct vm_io io[INVENTORY_DISKS_MAX];
 
 	struct link *link;
@@ -149,8 +148,8 @@ int vm_scan(struct vm *vm, uint64_t deadline_usec, vm_done_fn *done, void *userd
  *
  * Return: 0 and @done is called, or -errno and it is not; -EBUSY while a question is open.
  */
-int vm_evict(struct vm *vm, const struct wire_evict *order, uint32_t length,
-	     uint64_t deadline_usec, vm_result_fn *done, void *userdata);
+int vm_evict(struct vm *vm, const struct wire_evict *order, uint32_t length, uint64_t deadline_usec,
+	     vm_result_fn *done, void *userdata);
 
 /**
  * vm_name() - ask for a path of a file

@@ -246,7 +246,7 @@ def test_attach_and_go(zoo):
         client.send("attach", name="late", qmp=str(zoo.directory / "hung.qmp"))
     reply = zoo.call("detach", vm="late")
     assert reply.get("error") in ("busy", "not_found")
-    process.wait_for(lambda: zoo.call("detach", vm="late").get("error") == "not_found", 10, "the attach fails by itself")
+    process.wait_for(lambda: zoo.call("detach", vm="late").get("error") == "not_found", 10, "the attach fails")
 
 
 # ---------------------------------------------------------------- an agent that stops in mid-scan

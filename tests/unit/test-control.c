@@ -235,9 +235,9 @@ static void test_full(void **state)
 	for (int i = 0; i < 40; i++)
 		(void)!send(fds[i], "{\"method\":\"echo\"}\n", 18, MSG_NOSIGNAL);
 	for (int i = 0; i < 40; i++)
-		assert_non_null(strstr(line(fds[i]), i < CONTROL_CLIENTS_MAX ?
-							     "{\"parameters\":{}}" :
-							     "{\"error\":\"busy\""));
+		assert_non_null(strstr(line(fds[i]), i < CONTROL_CLIENTS_MAX
+							     ? "{\"parameters\":{}}"
+							     : "{\"error\":\"busy\""));
 	for (int i = 0; i < 40; i++)
 		close(fds[i]);
 	turn();

@@ -73,7 +73,7 @@ static bool has_line(const json_t *reply, const char *part)
 	json_t *line;
 	size_t i;
 
-	json_array_foreach(json_object_get(reply, "text"), i, line)
+	json_array_foreach (json_object_get(reply, "text"), i, line)
 		if (strstr(json_string_value(line), part))
 			return true;
 	return false;

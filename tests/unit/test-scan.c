@@ -94,7 +94,9 @@ static int keep(const struct scan *scan, const struct scan_file *file, const str
 
 static void test_pieces(void **state)
 {
-	static const struct wire_extent extents[] = { { 0, 100, 10 }, { 20, 500, 5 }, { 25, 7, 5 } };
+	static const struct wire_extent extents[] = { { 0, 100, 10 },
+						      { 20, 500, 5 },
+						      { 25, 7, 5 } };
 	static const struct piece expected[] = {
 		{ 0, 5, 105, 5 }, { 0, 20, 500, 5 }, { 0, 25, 7, 1 }, { 0, 29, 11, 1 }
 	};

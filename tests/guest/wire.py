@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host's end of the protocol of src/wire/, for tests that talk to an agent without a daemon."""
+import errno
+import itertools
+import os
+import select
+import socket
+import struct
+import time
+import zlib
+
+MAGIC, VERSION, HEADER = 0x01504750, 1, struct.Struct("<IHHQII")
+(WELCOME, HELLO, SCAN, DISK, FILE, EXTENTS, PAGES, SCAN_END, EVICT, RESULT, NAME, PATH, PING, PONG,
+ ERROR) = range(1, 16)
+MAPPED, DIRTY, HOT, REFERENCED, HELD = (1 << n for n in range(5))
+NO_DISK = (1 << 32) - 1
+UNPLACED = ("placed", "file_system", "device", "gone", "encoded", "alignment", "leased", "write_error", "limit", "failed")
+CENSUS = ("total", "free", "anonymous", "shmem", "mapped_file", "unmapped_clean", "unmapped_dirty", "slab", "other",
+          "placed", "superpages", "superpages_free", "superpages_reclaimable", "files")
+RESULTS = ("asked", "evicted", "mapped", "dirty", "hot", "gone", "partial", "moved", "failed", "usec", "status")
+
+
+def frame(kind, payload=b"", ident=0):
+    head = HEADER.pack(MAGIC, kind, VERSION, ident, len(payload), 0)[:20]
+    return head + struct.pack("<I", zlib.crc32(payload, zlib.crc32(head))) + payload
+
+
+def identity(found, kind=0):
+    """A file as probe.identity() describes it."""
+    return struct.pack("<IIQII", found["device"], found["generation"], found["inode"], kind, 0)
+
+
+def evict(who, runs):
+    """runs: [(index, block, count)]"""
+    return identity(who) + struct.pack("<II", len(runs), 0) + b"".join(struct.pack("<QQII", *r, 0) for r in runs)
+
+
+class Scan:
+    """One scan's answer: disks, files by (device, inode), pages and extents by file number, census, the times."""
+
+    def __init__(self):
+        self.disks, self.files, self.runs, self.extents = {}, {}, {}, {}
+        self.unplaced = {}
+
+    def take(self, kind, payload):
+        if kind == DISK:
+            number, _, size, pci, serial = struct.unpack("<IIQ16s32s", payload)
+            self.disks[number] = {"size": size, "pci": pci.rstrip(b"\0").decode(), "serial": serial.rstrip(b"\0").decode()}
+        elif kind == FILE:
+            device, generation, inode, sort, _, size, number, disk, unplaced, _ = struct.unpack("<IIQIIQIIII", payload)
+            self.files[device, inode] = {"number": number, "generation": generation, "kind": sort, "size": size,
+                                         "disk": disk, "unplaced": UNPLACED[unplaced]}
+        elif kind == EXTENTS:
+            number, count = struct.unpack_from("<II", payload)
+            items = list(struct.iter_unpack("<QQQ", payload[8:]))
+            assert len(items) == count
+            self.extents.setdefault(number, []).extend(items)
+        elif kind == PAGES:
+            for index, number, count, flags, age, order, _ in struct.iter_unpack("<QIIIHBB", payload[8:]):
+                self.runs.setdefault(number, []).append((index, count, flags, age, order))
+        elif kind == SCAN_END:
+            numbers = struct.unpack("<28Q", payload)
+            self.census = dict(zip(CENSUS, numbers))
+            self.unplaced = dict(zip(UNPLACED, numbers[14:24]))
+            self.elapsed_usec, self.cpu_usec, self.chunk_max_usec, self.lost_runs = numbers[24:]
+
+    def file(self, who):
+        return self.files.get((who["device"], who["inode"]))
+
+    def pages(self, who):
+        """{index: (flags, age, order)} of one file."""
+        file = self.file(who)
+        if file is None:
+            return {}
+        return {index + n: rest for index, count, *rest in self.runs.get(file["number"], ()) for n in range(count)}
+
+    def blocks(self, who):
+        """{index: block of the disk} of one file."""
+        file = self.file(who)
+        return {index + n: block + n for index, block, count in self.extents.get(file["number"], ()) for n in range(count)}
+
+
+class AgentError(Exception):
+    def __init__(self, code, text):
+        super().__init__(f"{errno.errorcode.get(code, code)}: {text}")
+        self.code = code
+
+
+class Link:
+    """A connection to an agent: a Unix socket's path, or a file descriptor."""
+
+    def __init__(self, where, seconds=15):
+        if isinstance(where, int):
+            self._fd, self._socket = where, None
+        else:
+            self._socket = socket.socket(socket.AF_UNIX)
+            self._socket.connect(str(where))
+            self._fd = self._socket.fileno()
+        os.set_blocking(self._fd, False)
+        self._buffer = b""
+        self._ids = itertools.count(int(time.monotonic() * 1e6))
+        self.skipped = 0
+        self.seconds = seconds
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        if self._socket:
+            self._socket.close()
+
+    def write(self, data, seconds=15):
+        """Raw bytes; how many of them were taken in time."""
+        view, end = memoryview(data), time.monotonic() + seconds
+        while view and time.monotonic() < end:
+            if select.select([], [self._fd], [], max(0, end - time.monotonic()))[1]:
+                try:
+                    view = view[os.write(self._fd, view):]
+                except BlockingIOError:
+                    pass
+        return len(data) - len(view)
+
+    def send(self, kind, payload=b""):
+        ident = next(self._ids)
+        assert self.write(frame(kind, payload, ident)) == HEADER.size + len(payload)
+        return ident
+
+    def _frame(self):
+        magic = struct.pack("<I", MAGIC)
+        while True:
+            at = self._buffer.find(magic)
+            if at < 0:
+                at = max(0, len(self._buffer) - 3)
+            self.skipped += at
+            self._buffer = self._buffer[at:]
+            if len(self._buffer) < HEADER.size:
+                return None
+            _, kind, _, ident, length, check = HEADER.unpack_from(self._buffer)
+            if len(self._buffer) < HEADER.size + length and length <= 65536:
+                return None
+            payload = self._buffer[HEADER.size:HEADER.size + length]
+            if zlib.crc32(payload, zlib.crc32(self._buffer[:20])) == check:
+                self._buffer = self._buffer[HEADER.size + length:]
+                return kind, ident, payload
+            self.skipped += 1
+            self._buffer = self._buffer[1:]
+
+    def receive(self, seconds=None):
+        """(type, id, payload); TimeoutError when none comes in time."""
+        end = time.monotonic() + (seconds or self.seconds)
+        while True:
+            found = self._frame()
+            if found:
+                return found
+            if not select.select([self._fd], [], [], max(0, end - time.monotonic()))[0]:
+                raise TimeoutError("the agent says nothing")
+            data = os.read(self._fd, 1 << 20)
+            if not data:
+                raise ConnectionError("closed")
+            self._buffer += data
+
+    def answers(self, ident, last, seconds=None):
+        """Frames of one exchange, up to the first of type `last`; those of other exchanges are passed over."""
+        end = time.monotonic() + (seconds or self.seconds)
+        while True:
+            kind, found, payload = self.receive(max(0.01, end - time.monotonic()))
+            if found != ident:
+                continue
+            if kind == ERROR:
+                code, _, text = struct.unpack("<II248s", payload)
+                raise AgentError(code, text.rstrip(b"\0").decode())
+            yield kind, payload
+            if kind == last:
+                return
+
+    def ask(self, kind, payload, last, seconds=None):
+        return list(self.answers(self.send(kind, payload), last, seconds))[-1][1]
+
+    def ping(self, seconds=None):
+        self.ask(PING, b"", PONG, seconds)
+
+    def hello(self):
+        version, can, pages, page_bytes, budget, boot, agent, kernel, missing = struct.unpack(
+            "<IIQII16s32s64s192s", self.ask(WELCOME, struct.pack("<II", VERSION, 0), HELLO))
+        return {"version": version, "capabilities": can, "ram_pages": pages, "page_bytes": page_bytes, "budget": budget,
+                "boot_id": boot.hex(), "agent": agent.rstrip(b"\0").decode(), "kernel": kernel.rstrip(b"\0").decode(),
+                "missing": missing.rstrip(b"\0").decode()}
+
+    def scan(self, seconds=30):
+        scan = Scan()
+        for kind, payload in self.answers(self.send(SCAN), SCAN_END, seconds):
+            scan.take(kind, payload)
+        return scan
+
+    def evict(self, who, runs, seconds=30):
+        """What became of the pages, by the names in RESULTS; the counts sum up to what was asked."""
+        numbers = struct.unpack("<10QiI", self.ask(EVICT, evict(who, runs), RESULT, seconds))
+        result = dict(zip(RESULTS, numbers))
+        assert sum(numbers[1:9]) == numbers[0] == sum(count for _, _, count in runs)
+        return result
+
+    def name(self, who):
+        payload = self.ask(NAME, identity(who), PATH)
+        length, status = struct.unpack_from("<Ii", payload)
+        return payload[8:8 + length], status
