@@ -21,6 +21,7 @@ class Demo:
     hot_mapped: list = field(default_factory=list)
     sums: dict = field(default_factory=dict)  # guest name: {path: CRC} of files written there
     hold: object = None
+    witness: object = None
     before: object = None
     after: object = None
     hot_blocks: dict = field(default_factory=dict)

@@ -11,7 +11,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from lab.oracle import BLOCK, bits_runs, host_resident, run_bits
+from lab.oracle import BLOCK, run_bits
 
 EVENT = "events/filemap/mm_filemap_delete_from_page_cache"
 LINE = re.compile(r"^\s*.+-(?P<pid>\d+)\s+\[\d+\].*: dev (?P<dev>\d+:\d+) ino (?P<ino>[0-9a-f]+) pfn=\S+ "
@@ -62,19 +62,9 @@ class Witness:
                 bits = run_bits(int(match["offset"]) // BLOCK, 1 << int(match["order"] or 0))
                 taken[path] = taken.get(path, 0) | bits
 
-    def restore(self):
-        """Read back what the machine took out by itself and is still missing; its bytes."""
-        restored = 0
-        self.look()
-        for path, bits in self.by_machine.items():
-            missing = bits & ~self.by_processes.get(path, 0) & ~host_resident(path)
-            with open(path, "rb", 0) as file:
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
-                for start, count in bits_runs(missing):
-                    restored += len(os.pread(file.fileno(), count * BLOCK, start * BLOCK))
-        return restored
-
     def close(self):
+        """The last look; what was seen stays."""
+        self.look()
         (self._instance / EVENT / "enable").write_text("0")
         self._instance.rmdir()
         subprocess.run(["umount", self._mounted], check=True)

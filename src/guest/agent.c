@@ -230,7 +230,7 @@ static int frames_answer(struct agent *a)
 
 	/* A host that did not take one answer in time may take the next; one that has gone asked for
 	 * nothing any more. */
-	while (r != -ENOTCONN && wire_reader_next(&a->link.reader, &frame)) {
+	while (r != -ENOTCONN && link_next(&a->link, &frame)) {
 		int answered = frame_answer(a, &frame);
 
 		if (answered < 0)
@@ -275,7 +275,6 @@ int agent_run(struct agent *a, const char *path, uint32_t cpu_permille)
 	r = hello_send(a, 0);
 	for (;;) {
 		if (r == -ENOTCONN || r == -ETIMEDOUT) {
-			log_debug("The host %s", r == -ENOTCONN ? "has gone" : "does not read");
 			a->scanning = false;
 			files_reset(&a->census.files);
 			r = 0;

@@ -42,20 +42,33 @@ static struct timespec timespec_of(uint64_t usec)
 	return (struct timespec){ (time_t)(usec / 1000000), (long)(usec % 1000000) * 1000 };
 }
 
-static void hangup_wait(void)
+/*
+ * Waits until a host has the port open. News of that may be later than the host's first bytes: the
+ * kernel learns of them by different queues. Return: whether one has.
+ */
+static bool host_wait(const struct agent_link *l)
 {
-	struct timespec ts = timespec_of(HANGUP_USEC);
+	uint64_t now = now_usec(), end = now + HANGUP_USEC;
 	sigset_t set;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGIO);
-	(void)sigtimedwait(&set, NULL, &ts);
+	for (;; now = now_usec()) {
+		struct pollfd p = { .fd = l->fd };
+
+		if (poll(&p, 1, 0) >= 0 && !(p.revents & (POLLHUP | POLLERR)))
+			return true;
+		if (now >= end)
+			return false;
+		struct timespec ts = timespec_of(end - now);
+		(void)sigtimedwait(&set, NULL, &ts);
+	}
 }
 
 /* Whether part of a frame is there, and how long its rest may take. */
 static bool link_half_frame(const struct agent_link *l, uint64_t *ret_usec)
 {
-	uint64_t end = l->received_usec + LINK_STALL_USEC, now = now_usec();
+	uint64_t end = l->begun_usec + LINK_STALL_USEC, now = now_usec();
 
 	*ret_usec = now < end ? end - now : 0;
 	return l->reader.start != l->reader.end;
@@ -66,8 +79,15 @@ int link_wait(struct agent_link *l, uint64_t timeout_usec)
 	struct pollfd p = { .fd = l->fd, .events = POLLIN };
 	uint64_t stall;
 
-	if (link_half_frame(l, &stall) && stall < timeout_usec)
-		timeout_usec = stall;
+	if (link_half_frame(l, &stall)) {
+		if (!stall) {
+			(void)wire_reader_give_up(&l->reader);
+			l->begun_usec = now_usec();
+			return 0;
+		}
+		if (stall < timeout_usec)
+			timeout_usec = stall;
+	}
 	struct timespec ts = timespec_of(timeout_usec);
 
 	if (ppoll(&p, 1, &ts, NULL) < 0)
@@ -75,9 +95,7 @@ int link_wait(struct agent_link *l, uint64_t timeout_usec)
 	if (p.revents & POLLIN)
 		return 1;
 	if (p.revents & (POLLHUP | POLLERR))
-		hangup_wait();
-	else if (link_half_frame(l, &stall) && !stall)
-		(void)wire_reader_give_up(&l->reader);
+		return host_wait(l) ? 0 : -ENOTCONN;
 	return 0;
 }
 
@@ -90,15 +108,24 @@ int link_receive(struct agent_link *l)
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	if (n == 0) {
-		/* The port's end of file: the host has gone, and half a frame with it. Until it
-		 * comes back the port is always readable, and always at its end. */
+		/* The port's end of file: no host has it open, and half a frame of one is nothing.
+		 * Until one comes the port is always readable, and always at its end. */
 		wire_reader_reset(&l->reader);
-		hangup_wait();
-		return -ENOTCONN;
+		return host_wait(l) ? 0 : -ENOTCONN;
 	}
+	if (l->reader.start == l->reader.end)
+		l->begun_usec = now_usec();
 	wire_reader_added(&l->reader, (size_t)n);
-	l->received_usec = now_usec();
 	return 0;
+}
+
+int link_next(struct agent_link *l, struct wire_frame *ret)
+{
+	int r = wire_reader_next(&l->reader, ret);
+
+	if (r > 0)
+		l->begun_usec = now_usec();
+	return r;
 }
 
 void *link_payload(struct agent_link *l)
@@ -127,7 +154,6 @@ int link_send(struct agent_link *l, uint16_t type, uint64_t id, uint32_t length)
 {
 	size_t size = wire_frame_seal(l->frame, type, id, length);
 	uint64_t deadline = now_usec() + LINK_SEND_USEC;
-	bool hung_up = false;
 
 	for (size_t done = 0; done < size;) {
 		ssize_t n = write(l->fd, l->frame + done, size - done);
@@ -139,12 +165,8 @@ int link_send(struct agent_link *l, uint16_t type, uint64_t id, uint32_t length)
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return -errno;
 		int r = room_wait(l->fd, deadline);
-		/* A host's first bytes may be here before the news that it has come. */
-		if (r == -ENOTCONN && !hung_up) {
-			hung_up = true;
-			hangup_wait();
+		if (r == -ENOTCONN && host_wait(l))
 			continue;
-		}
 		if (r < 0)
 			return r;
 	}

@@ -13,14 +13,14 @@
 #include "wire/frame.h"
 
 #define LINK_SEND_USEC 10000000
-/* A frame of which nothing more comes for this long was cut: the host's daemon died in the middle of
- * it, and what comes next is its successor's. */
+/* A frame that takes longer to come was cut: the host's daemon died in the middle of it, and what
+ * comes now is its successor's. */
 #define LINK_STALL_USEC 5000000
 
 struct agent_link {
 	int fd;
 	struct wire_reader reader;
-	uint64_t received_usec; /* when the last byte came */
+	uint64_t begun_usec; /* when the frame that is not whole yet began to come */
 	_Alignas(uint64_t) uint8_t frame[WIRE_FRAME_MAX];
 };
 
@@ -40,7 +40,7 @@ void link_done(struct agent_link *l);
 /**
  * link_wait() - wait until there is input, or @timeout_usec has passed
  *
- * A frame that stalls is given up here; the reader may have others behind it.
+ * A frame that takes too long is given up here; link_next() may find others behind it.
  *
  * A port that no host has open reports a hang-up for as long as that lasts; the host is then
  * waited for without burning time: the kernel raises SIGIO, which link_open() blocked, when a
@@ -56,6 +56,13 @@ int link_wait(struct agent_link *l, uint64_t timeout_usec);
  * Return: 0; -ENOTCONN when no host has the port open; or another -errno.
  */
 int link_receive(struct agent_link *l);
+
+/**
+ * link_next() - take the next frame that has come whole
+ *
+ * Return: 1 and @ret filled, valid until the next call on the link; or 0.
+ */
+int link_next(struct agent_link *l, struct wire_frame *ret);
 
 /**
  * link_payload() - where the next frame's payload is to be built, WIRE_PAYLOAD_MAX bytes,

@@ -13,6 +13,7 @@ struct ledger_entry *ledger_add(struct ledger *l, const char *image)
 	struct ledger_entry *e = &l->entries[l->count % LEDGER_MAX];
 
 	free(e->image);
+	blockset_free(e->blocks);
 	*e = (struct ledger_entry){ .id = ++l->count, .image = strdup(image) };
 	return e;
 }
@@ -29,8 +30,10 @@ const struct ledger_entry *ledger_find(const struct ledger *l, uint64_t id)
 
 void ledger_done(struct ledger *l)
 {
-	for (size_t i = 0; i < LEDGER_MAX; i++)
+	for (size_t i = 0; i < LEDGER_MAX; i++) {
 		free(l->entries[i].image);
+		blockset_free(l->entries[i].blocks);
+	}
 }
 
 static json_int_t bytes(uint64_t pages)
@@ -93,6 +96,19 @@ static json_t *explain_lines(const struct ledger_entry *e)
 	return lines;
 }
 
+/* [[first block, blocks], ...] of the image: what an outsider needs to check the order. */
+static json_t *runs_json(const struct blockset *blocks)
+{
+	json_t *runs = json_array();
+	struct block_run run;
+
+	for (uint64_t at = 0; blocks && blockset_next_run(blocks, at, &run);
+	     at = (uint64_t)run.start + run.count)
+		json_array_append_new(runs, json_pack("[II]", (json_int_t)run.start,
+						      (json_int_t)run.count));
+	return runs;
+}
+
 json_t *ledger_explain_json(const struct ledger_entry *e)
 {
 	const struct plan_inputs *in = &e->inputs;
@@ -100,7 +116,7 @@ json_t *ledger_explain_json(const struct ledger_entry *e)
 
 	for (int n = 0; n < PLAN_HOLDERS; n++)
 		json_array_append_new(holders, json_integer(bytes(in->holders[n])));
-	return json_pack("{so s{sI sI sI sI sb sI sI so} so}", "order", ledger_order_json(e),
+	return json_pack("{so so s{sI sI sI sI sb sI sI so} so}", "runs", runs_json(e->blocks), "order", ledger_order_json(e),
 			 "inputs", "resident_bytes", bytes(in->resident), "held_bytes",
 			 bytes(in->held), "evictable_bytes", bytes(in->evictable), "cold_bytes",
 			 bytes(in->cold), "age_known", in->age_known, "eligible_bytes",

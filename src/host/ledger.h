@@ -14,6 +14,7 @@
  * struct ledger_entry - one order and its outcome; amounts in pages
  * @vm: "" for a trim
  * @kept_*: pages asked for that stayed, by reason
+ * @blocks: of the image, that the order was for; belongs to the entry; may be NULL
  */
 struct ledger_entry {
 	uint64_t id;
@@ -35,6 +36,7 @@ struct ledger_entry {
 	char error[PLAN_REASON_MAX];
 	char reason[PLAN_REASON_MAX];
 	struct plan_inputs inputs;
+	struct blockset *blocks;
 };
 
 struct ledger {

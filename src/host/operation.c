@@ -226,6 +226,10 @@ static struct ledger_entry *order_enter(struct operation *o, const struct plan_o
 	e->action = order->action;
 	e->asked = order->n_blocks;
 	e->inputs = order->inputs;
+	/* Without memory for it, explain knows one thing less. */
+	e->blocks = blockset_copy(order->blocks);
+	if (e->blocks)
+		blockset_optimize(e->blocks);
 	if (order->guest != SNAPSHOT_NONE)
 		snprintf(e->vm, sizeof(e->vm), "%s",
 			 o->survey->vms[order->guest].vm->config.name);
