@@ -112,6 +112,7 @@ static int scan_start(struct agent *a, uint64_t id)
 	if (!a->can_scan)
 		return error_send(a, id, EOPNOTSUPP, a->missing);
 	/* A new request ends the old one: its asker has given up on it. */
+	a->scanning = false;
 	int r = census_begin(&a->census, &ops, a);
 	if (r < 0)
 		return error_send(a, id, -r, "the list of mounts could not be read");

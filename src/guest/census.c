@@ -50,7 +50,8 @@ static int ram_refresh(struct census *c)
 		return r;
 	age_done(&c->age);
 	r = age_init(&c->age, ram.pages);
-	c->ram = ram;
+	if (r >= 0)
+		c->ram = ram;
 	return r;
 }
 

@@ -59,6 +59,7 @@ struct page {
 	unsigned long flags;
 	struct address_space *mapping;
 	unsigned long index;
+	unsigned long private; /* of a free block's first page: the order */
 	unsigned long compound_head;
 	atomic_t _mapcount;
 	atomic_t _refcount;
@@ -154,6 +155,12 @@ enum pagetype {
 
 /* A page flag's value: 0 or not. */
 #define page_flag(flags, name) ((flags) >> bpf_core_enum_value(enum pageflags, name) & 1)
+
+static __always_inline bool page_type_has_buddy(void)
+{
+	return bpf_core_enum_value_exists(enum pagetype, PGTY_buddy) ||
+	       !bpf_core_field_exists(((struct folio___large_mapcount *)0)->_large_mapcount);
+}
 
 static __always_inline bool page_type_is_buddy(__u32 type)
 {

@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -15,6 +17,7 @@
 /* Looked at in one go: finding a page in the cache takes several times as long as passing it in a
  * scan, and the RCU read lock is held for as long (test_agent.py measures it). */
 #define PIECE_PAGES 512
+_Static_assert(PIECE_PAGES <= IOV_MAX && PIECE_PAGES <= PIPE_BUF, "a byte of each page fits");
 
 enum fate {
 	FATE_MOVED,
@@ -103,6 +106,27 @@ static void piece_mark_parts(struct piece *piece, const struct scan_page *pages)
 	}
 }
 
+/*
+ * Has pages of our own mapping put into the page tables, by letting the kernel copy a byte of each.
+ * MADV_POPULATE_READ and process_vm_readv() would mark the folio as used (FOLL_TOUCH), and its other
+ * pages would be taken for hot ones from then on; a load of our own would be SIGBUS where the file
+ * has become shorter.
+ */
+static bool map_populate(uint8_t *map, unsigned count)
+{
+	struct iovec bytes[PIECE_PAGES];
+	int ends[2];
+
+	for (unsigned i = 0; i < count; i++)
+		bytes[i] = (struct iovec){ map + (size_t)i * WIRE_BLOCK_BYTES, 1 };
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+		return false;
+	ssize_t n = writev(ends[1], bytes, (int)count);
+	close(ends[0]);
+	close(ends[1]);
+	return n == (ssize_t)count;
+}
+
 static void split_and_drop(const struct piece *piece, unsigned at, unsigned count)
 {
 	size_t size = (size_t)count * WIRE_BLOCK_BYTES;
@@ -111,11 +135,14 @@ static void split_and_drop(const struct piece *piece, unsigned at, unsigned coun
 
 	if (map == MAP_FAILED)
 		return;
-	/* Random: no reading ahead of what may have left meanwhile, and no sign of use on what stays.
-	 * Paging out a part of a mapped folio splits it (facts.md): neighbours stay cached. */
+	/* No reading ahead of what may have left meanwhile. */
 	(void)madvise(map, size, MADV_RANDOM);
-	if (madvise(map, size, MADV_POPULATE_READ) == 0)
+	if (map_populate(map, count)) {
+		/* What cannot be paged out is not marked as used when it is unmapped. */
+		(void)madvise(map, size, MADV_SEQUENTIAL);
+		/* Paging out a part of a mapped folio splits it (facts.md): neighbours stay cached. */
 		(void)madvise(map, size, MADV_PAGEOUT);
+	}
 	munmap(map, size);
 	(void)posix_fadvise(piece->fd, offset, (off_t)size, POSIX_FADV_DONTNEED);
 }

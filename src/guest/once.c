@@ -59,6 +59,33 @@ static unsigned files_largest(const struct files *f, const struct file_entry **r
 	return n;
 }
 
+/*
+ * Names are anybody's bytes: a terminal and JSON want neither controls nor quotes, and UTF-8. The
+ * wire's decoder knows how to clean a path that a stranger sent; quotes are ours.
+ */
+static void name_clean(char *name)
+{
+	struct {
+		struct wire_path path;
+		char text[WIRE_PATH_MAX];
+	} message = { .path.length = (uint32_t)strnlen(name, WIRE_PATH_MAX - 1) };
+	_Alignas(uint64_t) static uint8_t scratch[WIRE_PAYLOAD_MAX];
+	struct wire_frame frame = { .type = WIRE_PATH,
+				    .length = (uint32_t)sizeof(message.path) + message.path.length,
+				    .payload = (uint8_t *)&message };
+	union wire_message clean;
+
+	memcpy(message.text, name, message.path.length);
+	if (wire_decode(&frame, scratch, &clean) < 0)
+		message.path.length = 0;
+	else
+		memcpy(name, clean.path->path, message.path.length);
+	name[message.path.length] = '\0';
+	for (char *p = name; *p; p++)
+		if (*p == '"' || *p == '\\')
+			*p = '?';
+}
+
 /* A path of the file, or its identity where it cannot be opened. */
 static void file_name(struct census *c, const struct file_entry *e, char *ret, size_t size)
 {
@@ -75,10 +102,7 @@ static void file_name(struct census *c, const struct file_entry *e, char *ret, s
 			 major(e->identity.device), minor(e->identity.device));
 	else
 		ret[n] = '\0';
-	/* Names are anybody's bytes; a terminal and JSON want neither controls nor quotes. */
-	for (char *p = ret; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f || *p == '"' || *p == '\\')
-			*p = '?';
+	name_clean(ret);
 }
 
 static void print_text(struct census *c)
@@ -145,7 +169,7 @@ int once_print(bool json)
 {
 	_cleanup_free_ struct census *c = calloc(1, sizeof(*c));
 	char reason[192] = "";
-	uint64_t start = now_usec();
+	uint64_t start;
 	int r;
 
 	if (!c)
@@ -153,6 +177,7 @@ int once_print(bool json)
 	r = census_open(c, reason, sizeof(reason));
 	if (r < 0)
 		return log_error_errno(r, "Cannot take a census: %s (%m)", reason);
+	start = now_usec();
 	r = census_begin(c, NULL, NULL);
 	while (r >= 0 && (r = census_step(c)) > 0)
 		;

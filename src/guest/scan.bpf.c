@@ -43,6 +43,8 @@ unsigned int struct_page_bytes;
 
 static unsigned char raw[PAGES_AT_ONCE * STRUCT_PAGE_MAX + STRUCT_PAGE_MAX];
 static bool raw_unread;
+static unsigned int free_until; /* end of the free block that was met last, in pages of the chunk */
+static bool in_free_block;
 static unsigned long vmemmap;
 static unsigned long peek_mapping;
 static unsigned long last_mapping;
@@ -156,10 +158,14 @@ static __always_inline unsigned char kind_of(unsigned long flags, unsigned long 
 		return SCAN_FREE;
 	if (page_is_slab(flags, type))
 		return SCAN_SLAB;
-	/* On a CPU's own free list, or within a free block: no user, no folio. Free superpages of the
-	 * hugetlb pool have no user either, but they are folios, and free to nobody. */
+	/* The hugetlb pool's free superpages have no user either, nor have the tails of blocks that the
+	 * kernel took without making them folios. */
+	if (refcount == 0 && in_free_block && !page_flag(flags, PG_head))
+		return SCAN_FREE;
+	/* All zeros would be a page that nobody uses and somebody maps: it is not initialised yet, and
+	 * counts as free. */
 	if (refcount == 0)
-		return page_flag(flags, PG_head) ? SCAN_OTHER : SCAN_FREE;
+		return flags || type ? SCAN_OTHER : SCAN_FREE;
 	if (mapping & 1)
 		return SCAN_ANONYMOUS;
 	if (!mapping || mapping & MAPPING_FLAGS_BITS || (long)mapping > 0)
@@ -276,11 +282,16 @@ __noinline int page_visit(unsigned int i)
 		head.refcount = raw_int(at, bpf_core_field_offset(struct page, _refcount));
 		head.order = 0;
 		head.whole_mapped = false;
+		if (page_type_is_buddy(head.type))
+			free_until = i + (1u << (raw_long(at, bpf_core_field_offset(struct page,
+										   private)) &
+						 15));
 		if (page_flag(head.flags, PG_head)) {
 			head.address = 0;
 			head_read(address);
 		}
 	}
+	in_free_block = i < free_until || !page_type_has_buddy();
 	page_describe(&pages[i], address,
 		      raw_int(at, bpf_core_field_offset(struct page, _mapcount)));
 	return 0;
@@ -294,6 +305,7 @@ int scan_chunk(void *ctx)
 	if (struct_page_bytes > STRUCT_PAGE_MAX || !vmemmap)
 		return 0;
 	owners_reset();
+	free_until = 0;
 	for (unsigned int i = 0; i < SCAN_CHUNK_PAGES; i++) {
 		if (i >= chunk_pages)
 			break;

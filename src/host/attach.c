@@ -224,7 +224,7 @@ void attach_handle(struct manager *m, struct call *call, json_t *parameters)
 		call_error(call, "invalid", "%s", why ? why : "a name and a QMP socket are needed");
 		return;
 	}
-	r = manager_add(m, &config, true, &vm);
+	r = manager_add(m, &config, &vm);
 	if (r < 0) {
 		call_error(call, r == -EBUSY ? "busy" : "failed", "cannot attach %s: %s",
 			   config.name,

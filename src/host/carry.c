@@ -38,6 +38,7 @@ struct carry {
 	struct target *targets;
 	size_t n_targets, targets_room;
 	size_t batch_start, batch_end, next;
+	uint64_t sent_pages; /* of the message under way */
 	_Alignas(uint64_t) uint8_t message[WIRE_PAYLOAD_MAX];
 };
 
@@ -127,10 +128,26 @@ static int runs_list(const struct blockset *blocks, struct block_run **ret, size
 	return 0;
 }
 
+/* Orders before this one may have taken minutes: the holders must still be what they were. */
+static bool holders_live(const struct carry *c)
+{
+	size_t n;
+	const struct snapshot_holding *h =
+		snapshot_holdings(&c->survey->snapshot, c->order->image, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct vm *vm = c->survey->vms[h[i].guest].vm;
+
+		if (!vm->scan || !vm->inventory || vm->agent != VM_AGENT_LIVE)
+			return false;
+	}
+	return true;
+}
+
 static int trim_start(struct carry *c)
 {
 	const struct survey_image *image = image_of(c);
-	int r = runs_list(c->order->blocks, &c->runs, &c->n_runs);
+	int r = holders_live(c) ? runs_list(c->order->blocks, &c->runs, &c->n_runs) : -ESTALE;
 	struct trim_arg arg = {
 		.image = { image->path, image->dev, image->ino },
 		.runs = c->runs,
@@ -246,6 +263,8 @@ static void evict_next(struct carry *c);
 static const char *evict_failure(int error)
 {
 	switch (error) {
+	case -EBADMSG:
+		return "the agent answered for other pages than it was asked for";
 	case -EREMOTEIO:
 		return "the agent refused the order";
 	case -EINTR:
@@ -263,10 +282,14 @@ static void on_evicted(struct vm *vm, int result, const struct wire_result *answ
 	struct ledger_entry *e = c->entry;
 
 	(void)vm;
+	if (result >= 0 && answer->asked != c->sent_pages)
+		result = -EBADMSG;
 	if (result < 0) {
 		carry_end(c, result, evict_failure(result));
 		return;
 	}
+	if (answer->status && !e->error[0])
+		snprintf(e->error, sizeof(e->error), "a file: %s", strerror(answer->status));
 	e->done += answer->evicted;
 	e->kept_mapped += answer->kept_mapped;
 	e->kept_dirty += answer->kept_dirty;
@@ -286,12 +309,14 @@ static int evict_send(struct carry *c)
 
 	if (!scan || file >= scan->n_files)
 		return -ESTALE;
+	c->sent_pages = 0;
 	*m = (struct wire_evict){ .identity = scan->files[file].file.identity };
 	for (; c->next < c->batch_end && c->targets[c->next].file == file &&
 	       m->count < WIRE_ITEMS_MAX;
 	     c->next++) {
 		const struct target *t = &c->targets[c->next];
 
+		c->sent_pages += t->count;
 		if (t->count)
 			m->items[m->count++] = (struct wire_evict_run){ .index = t->index,
 									.block = t->disk_block,

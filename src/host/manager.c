@@ -23,7 +23,7 @@ struct vm *manager_vm(const struct manager *m, const char *name)
 	return NULL;
 }
 
-int manager_add(struct manager *m, const struct config_vm *config, bool by_hand, struct vm **ret)
+int manager_add(struct manager *m, const struct config_vm *config, struct vm **ret)
 {
 	struct vm **vms, *vm;
 	int r;
@@ -42,7 +42,6 @@ int manager_add(struct manager *m, const struct config_vm *config, bool by_hand,
 	r = vm_new(m->event, config, &vm);
 	if (r < 0)
 		return r;
-	vm->by_hand = by_hand;
 	m->vms[m->n_vms++] = vm;
 	m->last = survey_free(m->last);
 	*ret = vm;
@@ -112,7 +111,7 @@ static int config_take(struct manager *m, const char *dir)
 	for (size_t i = 0; i < m->config.n_vms; i++) {
 		struct vm *vm;
 
-		r = manager_add(m, &m->config.vms[i], false, &vm);
+		r = manager_add(m, &m->config.vms[i], &vm);
 		if (r < 0)
 			return log_error_errno(r, "Cannot look after %s: %m",
 					       m->config.vms[i].name);

@@ -55,7 +55,7 @@ struct manager *manager_free(struct manager *m);
 struct vm *manager_vm(const struct manager *m, const char *name);
 
 /** manager_add() - attach a guest. Return: 0, -EEXIST, or -errno. */
-int manager_add(struct manager *m, const struct config_vm *config, bool by_hand, struct vm **ret);
+int manager_add(struct manager *m, const struct config_vm *config, struct vm **ret);
 
 /** manager_remove() - detach a guest. Return: 0, or -EBUSY while an operation is under way. */
 int manager_remove(struct manager *m, struct vm *vm);

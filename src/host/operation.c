@@ -17,6 +17,8 @@
 /* A delay of the policy that is waited for rather than reported. */
 #define RETRY_MAX_USEC (5 * (uint64_t)USEC_PER_SEC)
 #define NAME_USEC      (5 * (uint64_t)USEC_PER_SEC)
+/* For all names together: files without one are shown by their inode numbers. */
+#define NAMING_USEC    (30 * (uint64_t)USEC_PER_SEC)
 /* Free page reporting gives back a sixteenth of the free list every 2 s (facts.md). */
 #define RETURN_USEC	(15 * (uint64_t)USEC_PER_SEC)
 #define RETURN_CALM_USEC (5 * (uint64_t)USEC_PER_SEC)
@@ -31,6 +33,7 @@ struct operation {
 	/* dup --files */
 	struct report_file *files;
 	size_t n_files, named;
+	uint64_t naming_until_usec;
 	json_t *files_json;
 
 	/* reclaim */
@@ -40,7 +43,11 @@ struct operation {
 	struct carry *carry;
 	uint64_t first_id;
 	uint64_t evicted, trimmed; /* pages */
-	uint64_t resident_before, resident_now, resident_least;
+	struct was {
+		pid_t pid;
+		uint64_t bytes;
+	} *was; /* what the host held of each guest's RAM */
+	uint64_t returned, returned_most;
 	uint64_t waiting_since_usec, calm_since_usec;
 	json_t *refusals;
 };
@@ -63,6 +70,7 @@ struct operation *operation_free(struct operation *o)
 	plan_done(&o->plan);
 	survey_free(o->survey);
 	free(o->files);
+	free(o->was);
 	json_decref(o->files_json);
 	json_decref(o->refusals);
 	free(o);
@@ -139,7 +147,8 @@ static void name_next(struct operation *o)
 		/* The guest may have been reset since it was scanned. */
 		if (!vm->scan || f->file >= vm->scan->n_files)
 			continue;
-		if (vm_name(vm, &vm->scan->files[f->file].file.identity, now_usec() + NAME_USEC,
+		if (now_usec() < o->naming_until_usec &&
+		    vm_name(vm, &vm->scan->files[f->file].file.identity, now_usec() + NAME_USEC,
 			    on_named, o) >= 0)
 			return;
 		json_array_append_new(o->files_json, report_file_json(o->survey, f, NULL, 0));
@@ -160,26 +169,37 @@ static void dup_finish(struct operation *o)
 	o->n_files = (size_t)n;
 	if (o->request.files)
 		o->files_json = json_array();
+	o->naming_until_usec = now_usec() + NAMING_USEC;
 	name_next(o);
 }
 
-static uint64_t resident_total(const struct operation *o)
+static int resident_note(struct operation *o)
+{
+	o->was = calloc(o->m->n_vms + 1, sizeof(*o->was));
+	if (!o->was)
+		return -ENOMEM;
+	for (size_t i = 0; i < o->m->n_vms; i++)
+		if (vm_resident_bytes(o->m->vms[i], &o->was[i].bytes) >= 0)
+			o->was[i].pid = vm_pid(o->m->vms[i]);
+	return 0;
+}
+
+/* Of guests that were asked; one that died or was started anew meanwhile has returned nothing. */
+static uint64_t returned_bytes(const struct operation *o)
 {
 	uint64_t sum = 0, bytes;
 
 	for (size_t i = 0; i < o->m->n_vms; i++)
-		if ((!o->request.vm || o->request.vm == o->m->vms[i]) &&
-		    vm_resident_bytes(o->m->vms[i], &bytes) >= 0)
-			sum += bytes;
+		if ((!o->request.vm || o->request.vm == o->m->vms[i]) && o->was[i].pid > 0 &&
+		    vm_pid(o->m->vms[i]) == o->was[i].pid &&
+		    vm_resident_bytes(o->m->vms[i], &bytes) >= 0 && bytes < o->was[i].bytes)
+			sum += o->was[i].bytes - bytes;
 	return sum;
 }
 
 static void reclaim_reply(struct operation *o)
 {
 	json_t *orders = json_array();
-	uint64_t returned = o->resident_before > o->resident_now ?
-				    o->resident_before - o->resident_now :
-				    0;
 
 	for (uint64_t id = o->first_id; id <= o->m->ledger.count; id++) {
 		const struct ledger_entry *e = ledger_find(&o->m->ledger, id);
@@ -191,7 +211,7 @@ static void reclaim_reply(struct operation *o)
 		   json_pack("{so sI sI sI sb si so}", "orders", orders, "evicted_bytes",
 			     (json_int_t)(o->evicted * BLOCK_BYTES), "trimmed_bytes",
 			     (json_int_t)(o->trimmed * BLOCK_BYTES), "host_returned_bytes",
-			     (json_int_t)returned, "dry_run", o->request.dry_run, "rounds",
+			     (json_int_t)o->returned, "dry_run", o->request.dry_run, "rounds",
 			     (int)o->round, "refused", json_incref(o->refusals)));
 	operation_end(o);
 }
@@ -380,16 +400,16 @@ static void round_start(struct operation *o)
 static int on_wait(sd_event_source *s, uint64_t usec, void *userdata)
 {
 	struct operation *o = userdata;
-	uint64_t now = now_usec(), total = resident_total(o);
+	uint64_t now = now_usec();
 
 	(void)s;
 	(void)usec;
-	o->resident_now = total;
-	if (total + (1 << 20) < o->resident_least) {
-		o->resident_least = total;
+	o->returned = returned_bytes(o);
+	if (o->returned > o->returned_most + (1 << 20)) {
+		o->returned_most = o->returned;
 		o->calm_since_usec = now;
 	}
-	progress(o, "wait", o->resident_before > total ? o->resident_before - total : 0,
+	progress(o, "wait", o->returned,
 		 o->evicted * BLOCK_BYTES);
 	if (now > o->waiting_since_usec + RETURN_USEC ||
 	    now > o->calm_since_usec + RETURN_CALM_USEC || timer_set(o, USEC_PER_SEC, on_wait) < 0)
@@ -400,7 +420,6 @@ static int on_wait(sd_event_source *s, uint64_t usec, void *userdata)
 /* What was evicted comes back in its own time: wait for it, and report what the host sees. */
 static void wait_start(struct operation *o)
 {
-	o->resident_now = o->resident_least = resident_total(o);
 	o->waiting_since_usec = o->calm_since_usec = now_usec();
 	if (!o->evicted || timer_set(o, USEC_PER_SEC, on_wait) < 0)
 		reclaim_reply(o);
@@ -424,9 +443,10 @@ int operation_start(struct manager *m, struct call *call, const struct operation
 		.first_id = m->ledger.count + 1,
 		.refusals = json_array(),
 	};
-	o->resident_before = resident_total(o);
 	m->operation = o;
-	r = manager_survey(m, on_survey_progress, on_survey_done, o, &o->survey);
+	r = resident_note(o);
+	if (r >= 0)
+		r = manager_survey(m, on_survey_progress, on_survey_done, o, &o->survey);
 	if (r < 0) {
 		m->operation = NULL;
 		o->call = NULL;

@@ -87,7 +87,7 @@ static int extents_add(struct scan *s, const struct wire_extents *e)
 			return -EBADMSG;
 		after = e->items[i].index + e->items[i].count;
 	}
-	/* Pages without an extent count as unplaced. */
+	s->cut |= s->n_extents + e->count > SCAN_EXTENTS_MAX;
 	if (!e->count || s->n_extents + e->count > SCAN_EXTENTS_MAX)
 		return 0;
 	r = grow((void **)&s->extents, &s->extents_room, s->n_extents, e->count,
@@ -108,9 +108,8 @@ static int runs_add(struct scan *s, const struct wire_pages *p)
 		s->pages += p->items[i].count;
 		if (p->items[i].file >= s->n_files || s->pages > s->pages_max)
 			return -EBADMSG;
-		if (s->n_runs + p->count > SCAN_RUNS_MAX)
-			s->dropped_pages += p->items[i].count;
 	}
+	s->cut |= s->n_runs + p->count > SCAN_RUNS_MAX;
 	if (!p->count || s->n_runs + p->count > SCAN_RUNS_MAX)
 		return 0;
 	r = grow((void **)&s->runs, &s->runs_room, s->n_runs, p->count, sizeof(*s->runs));

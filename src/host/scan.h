@@ -34,7 +34,7 @@ struct scan {
 	struct wire_run *runs;
 	uint32_t n_runs, runs_room;
 	uint64_t pages, pages_max;
-	uint64_t dropped_pages;
+	bool cut; /* more was told than is kept: what the guest holds is not known */
 	struct wire_scan_end end;
 };
 

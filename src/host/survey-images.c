@@ -99,7 +99,8 @@ static bool is_replaced(const struct vm *vm, const struct stat *st)
 	return true;
 }
 
-static void layer_add(struct survey *s, struct survey_disk *d, const struct inventory_layer *l)
+static void layer_add(struct survey *s, struct survey_disk *d, const struct inventory_layer *l,
+		      bool direct)
 {
 	const char *format = format_known(l->format);
 	struct stat st;
@@ -120,7 +121,8 @@ static void layer_add(struct survey *s, struct survey_disk *d, const struct inve
 	image = image_enter(s, l->filename, &st);
 	if (image == SIZE_MAX)
 		return layer_reason(d, l->filename, "more images than are kept");
-	s->images[image].direct |= l->direct;
+	/* QEMU opens the layers below as it opens the top one (cache.direct is inherited). */
+	s->images[image].direct |= direct;
 	d->images[d->n_layers] = image;
 	d->layers[d->n_layers] = (struct image_layer){
 		.path = s->images[image].path,
@@ -138,11 +140,54 @@ static void disk_fill(struct survey *s, struct survey_disk *d, const struct inve
 		return;
 	}
 	for (size_t i = 0; i < disk->n_layers && !d->reason[0]; i++)
-		layer_add(s, d, &disk->layers[i]);
+		layer_add(s, d, &disk->layers[i], disk->layers[0].direct);
 	/* A raw image needs no tool, and is never stale. */
 	if (!d->reason[0] && d->n_layers == 1 && strcmp(disk->layers[0].format, "raw") == 0 &&
 	    imagemap_identity(disk->virtual_bytes, &d->map) < 0)
 		layer_reason(d, disk->layers[0].filename, "too large");
+}
+
+/* FNV-1a over the names and formats of the layers. */
+static uint64_t chain_hash(const struct inventory_disk *disk)
+{
+	uint64_t hash = 0xcbf29ce484222325u;
+
+	for (size_t i = 0; i < disk->n_layers; i++) {
+		for (const char *c = disk->layers[i].filename; *c; c++)
+			hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
+		for (const char *c = disk->layers[i].format; *c; c++)
+			hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
+	}
+	return hash;
+}
+
+const struct inventory_disk *survey_disk_now(const struct survey_disk *d, size_t *ret_number)
+{
+	const struct inventory *inv = d->survey->vms[d->vm].vm->inventory;
+
+	for (size_t i = 0; inv && i < inv->n_disks; i++)
+		if (strcmp(inv->disks[i].node, d->node) == 0 &&
+		    chain_hash(&inv->disks[i]) == d->chain) {
+			*ret_number = i;
+			return &inv->disks[i];
+		}
+	return NULL;
+}
+
+/* Whether no image of the guest's can be one that the survey does not know of. */
+static bool chain_is_whole(const struct survey_disk *d, const struct inventory_disk *disk)
+{
+	return disk->complete && d->n_layers == disk->n_layers;
+}
+
+static void disk_new(struct survey *s, struct survey_disk *d, size_t vm,
+		     const struct inventory_disk *disk)
+{
+	*d = (struct survey_disk){
+		.survey = s, .vm = vm, .chain = chain_hash(disk), .scan_disk = WIRE_NO_DISK
+	};
+	snprintf(d->node, sizeof(d->node), "%s", disk->node);
+	disk_fill(s, d, disk);
 }
 
 int survey_list_disks(struct survey *s)
@@ -157,13 +202,12 @@ int survey_list_disks(struct survey *s)
 	for (size_t i = 0; i < s->n_vms; i++) {
 		const struct inventory *inv = s->vms[i].vm->inventory;
 
+		s->vms[i].chains_known = inv && inv->n_disks < INVENTORY_DISKS_MAX;
 		for (size_t n = 0; inv && n < inv->n_disks && s->n_disks < total; n++) {
 			struct survey_disk *d = &s->disks[s->n_disks++];
 
-			*d = (struct survey_disk){
-				.survey = s, .vm = i, .number = n, .scan_disk = WIRE_NO_DISK
-			};
-			disk_fill(s, d, &inv->disks[n]);
+			disk_new(s, d, i, &inv->disks[n]);
+			s->vms[i].chains_known &= chain_is_whole(d, &inv->disks[n]);
 		}
 	}
 	return 0;
@@ -182,6 +226,8 @@ static void on_map(struct child *child, int result, const void *out, size_t size
 		layer_reason(d, d->layers[0].path, "qemu-img map did not end in time");
 	else if (result < 0)
 		layer_reason(d, d->layers[0].path, *error ? error : "qemu-img map failed");
+	/* Its output may be megabytes, and the survey is kept for `status`. */
+	job->child = child_free(job->child);
 	survey_job_end(job->survey);
 }
 
@@ -215,6 +261,7 @@ static void map_consider(struct survey *s, size_t number)
 {
 	struct survey_disk *d = &s->disks[number];
 	const struct vm *vm = s->vms[d->vm].vm;
+	size_t now;
 	int r;
 
 	if (d->reason[0] || d->map)
@@ -223,7 +270,7 @@ static void map_consider(struct survey *s, size_t number)
 		layer_reason(d, d->layers[0].path, "a block job or a migration is under way");
 		return;
 	}
-	if (!vm->io[d->number].settled) {
+	if (!survey_disk_now(d, &now) || !vm->io[now].settled) {
 		layer_reason(d, d->layers[0].path,
 			     vm->config.act
 				     ? "could not be flushed, so its map may be stale"
@@ -246,14 +293,19 @@ static void maps_confirm(struct survey *s)
 {
 	for (size_t i = 0; i < s->n_disks; i++) {
 		struct survey_disk *d = &s->disks[i];
+		const struct vm *vm = s->vms[d->vm].vm;
+		size_t number;
 
-		if (!d->map || d->reason[0] || d->n_layers == 1)
+		if (!d->map || d->reason[0])
 			continue;
-		if (!s->vms[d->vm].vm->io[d->number].settled) {
-			d->map = imagemap_free(d->map);
+		if (!survey_disk_now(d, &number) || vm->inventory->block_jobs)
+			layer_reason(d, d->layers[0].path, "changed during the survey; try again");
+		else if (d->n_layers > 1 && !vm->io[number].settled)
 			layer_reason(d, d->layers[0].path,
 				     "was written to while its map was taken; try again");
-		}
+		else
+			continue;
+		d->map = imagemap_free(d->map);
 	}
 }
 
@@ -281,6 +333,8 @@ static void on_residency(struct child *child, int result, const void *out, size_
 			 "was replaced by another file while QEMU has it open");
 	else if (result < 0)
 		snprintf(image->reason, sizeof(image->reason), "%s", strerror(-result));
+	/* Its output may be megabytes, and the survey is kept for `status`. */
+	job->child = child_free(job->child);
 	survey_job_end(job->survey);
 }
 
@@ -295,6 +349,8 @@ static void on_openers(struct child *child, int result, const void *out, size_t 
 	if (result >= 0)
 		result = openers_decode(out, size, &image->openers);
 	image->openers_known = result >= 0;
+	/* Its output may be megabytes, and the survey is kept for `status`. */
+	job->child = child_free(job->child);
 	survey_job_end(job->survey);
 }
 
@@ -306,7 +362,8 @@ static void residency_start(struct survey *s, size_t number)
 
 	if (image->direct) {
 		snprintf(image->reason, sizeof(image->reason),
-			 "opened with O_DIRECT (cache=none): the host keeps no copies");
+			 "a guest has it open with O_DIRECT (cache=none), which the host's cache does "
+			 "not serve");
 		return;
 	}
 	job = survey_job_new(s, number, NULL);
@@ -348,11 +405,12 @@ static size_t known_pids(const struct survey *s, pid_t *ret, size_t max)
 	_cleanup_closedir_ DIR *proc = NULL;
 	size_t n = 0;
 
-	/* The QEMUs whose guests have told what they cache are no strangers to their images. */
+	/* The QEMUs whose guests have told what they cache are no strangers to their images, if
+	 * it is known which images those are. */
 	for (size_t i = 0; i < s->n_vms; i++) {
 		pid_t pid = vm_pid(s->vms[i].vm);
 
-		if (s->vms[i].scanned && pid > 0)
+		if (s->vms[i].scanned && s->vms[i].chains_known && pid > 0)
 			ret[n++] = pid;
 	}
 	if (s->spec.config->trusted_processes.n_items)

@@ -25,11 +25,13 @@ static void disks_match(struct survey *s)
 		struct survey_disk *d = &s->disks[i];
 		const struct vm *vm = s->vms[d->vm].vm;
 
-		if (!s->vms[d->vm].scanned || !vm->scan || !vm->inventory ||
-		    d->number >= vm->inventory->n_disks)
+		size_t number;
+		const struct inventory_disk *disk = survey_disk_now(d, &number);
+
+		if (!s->vms[d->vm].scanned || !vm->scan || !disk)
 			continue;
 		for (unsigned n = 0; n < vm->scan->n_disks; n++)
-			if (disk_matches(&vm->scan->disks[n], &vm->inventory->disks[d->number]))
+			if (disk_matches(&vm->scan->disks[n], disk))
 				d->scan_disk = n;
 	}
 }
@@ -85,7 +87,8 @@ static int holdings_know(struct survey *s)
 	for (int pass = 0; pass < 2; pass++)
 		for (size_t i = 0; i < s->n_disks; i++) {
 			const struct survey_disk *d = &s->disks[i];
-			bool known = d->map && s->vms[d->vm].scanned;
+			bool known = d->map && s->vms[d->vm].scanned &&
+				     !s->vms[d->vm].vm->scan->cut;
 
 			for (size_t n = 0; n < d->n_layers; n++) {
 				struct snapshot_holding *h = holding_of(s, d->vm, d->images[n]);

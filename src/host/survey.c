@@ -120,6 +120,14 @@ static void on_machine(struct vm *vm, int result, const char *error, void *userd
 	survey_job_end(v->survey);
 }
 
+static void machine_lost(struct survey_vm *v)
+{
+	snprintf(v->reason, sizeof(v->reason), "%s",
+		 v->vm->reason[0] ? v->vm->reason : "QEMU does not answer");
+	v->scanned = false;
+	v->lost = true;
+}
+
 static void stage_machines(struct survey *s)
 {
 	for (size_t i = 0; i < s->n_vms; i++) {
@@ -130,9 +138,8 @@ static void stage_machines(struct survey *s)
 
 		if (r >= 0)
 			job_begun(s);
-		else if (!s->vms[i].vm->inventory)
-			snprintf(s->vms[i].reason, sizeof(s->vms[i].reason), "%s",
-				 s->vms[i].vm->reason);
+		else
+			machine_lost(&s->vms[i]);
 	}
 }
 
@@ -179,6 +186,14 @@ static void stage_scans(struct survey *s)
 	}
 }
 
+static void flushed_note(const struct survey_disk *d)
+{
+	size_t number;
+
+	if (survey_disk_now(d, &number))
+		d->survey->vms[d->vm].vm->io[number].settled = true;
+}
+
 static void on_flush(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
 {
 	struct survey_disk *d = userdata;
@@ -188,7 +203,7 @@ static void on_flush(struct qmp *qmp, const struct qmp_reply *reply, void *userd
 	/* qemu-io is silent when it succeeds. Whether a write came later, the next look at the
 	 * counters tells. */
 	if (reply->result == 0 && json_string_length(reply->value) == 0)
-		d->survey->vms[d->vm].vm->io[d->number].settled = true;
+		flushed_note(d);
 	survey_job_end(d->survey);
 }
 
@@ -202,14 +217,14 @@ static void stage_settle(struct survey *s)
 	for (size_t i = 0; i < s->n_disks; i++) {
 		struct survey_disk *d = &s->disks[i];
 		struct vm *vm = s->vms[d->vm].vm;
+		size_t number;
+		const struct inventory_disk *disk = survey_disk_now(d, &number);
 		char line[INVENTORY_QOM_MAX + 32];
 
-		if (!disk_needs_map(d) || vm->io[d->number].settled || !vm->config.act ||
-		    s->vms[d->vm].lost || !vm->qmp || !vm->inventory ||
-		    d->number >= vm->inventory->n_disks)
+		if (!disk_needs_map(d) || !disk || vm->io[number].settled || !vm->config.act ||
+		    s->vms[d->vm].lost || !vm->qmp)
 			continue;
-		snprintf(line, sizeof(line), "qemu-io -d %s flush",
-			 vm->inventory->disks[d->number].qdev);
+		snprintf(line, sizeof(line), "qemu-io -d %s flush", disk->qdev);
 		if (qmp_send_hmp(vm->qmp, line, now_usec() + FLUSH_USEC, on_flush, d, &d->flush) >=
 		    0)
 			job_begun(s);

@@ -53,16 +53,19 @@ struct survey_image {
 /**
  * struct survey_disk - one disk of one guest
  * @images: of its layers, indexes into survey.images
+ * @node, @chain: name of its top node and a hash of its layers' names: it is the same disk later
+ *	only while both are
  * @map: where its blocks lie; NULL with @reason when not known
  * @scan_disk: the guest's number of it, or WIRE_NO_DISK
  */
 struct survey_disk {
 	struct survey *survey;
 	size_t vm;
-	size_t number; /* in the inventory */
 	size_t images[INVENTORY_LAYERS_MAX];
 	struct image_layer layers[INVENTORY_LAYERS_MAX];
 	size_t n_layers;
+	char node[INVENTORY_ID_MAX];
+	uint64_t chain;
 	struct imagemap *map;
 	uint64_t flush; /* the QMP command that is under way, or 0 */
 	uint32_t scan_disk;
@@ -72,6 +75,7 @@ struct survey_disk {
 /**
  * struct survey_vm
  * @scanned: vm->scan is of this survey
+ * @chains_known: all images that its QEMU has open as disks are in the survey
  * @reason: why not
  * @lost: QEMU did not answer: it is not asked again
  * @unplaced: pages, by enum wire_unplaced; [0]: on a disk whose image is not known
@@ -80,6 +84,7 @@ struct survey_vm {
 	struct survey *survey;
 	struct vm *vm;
 	bool scanned;
+	bool chains_known;
 	bool lost;
 	char reason[VM_TEXT_MAX];
 	uint64_t cached_pages;
@@ -154,6 +159,7 @@ const struct survey_disk *survey_disk_find(const struct survey *s, size_t vm, ui
 int survey_list_disks(struct survey *s);
 int survey_build_snapshot(struct survey *s);
 void survey_snapshot_done(struct survey *s);
+const struct inventory_disk *survey_disk_now(const struct survey_disk *d, size_t *ret_number);
 struct survey_image *survey_image_of(struct survey *s, size_t disk, size_t layer);
 
 /* Work for one disk or image in a child process. */

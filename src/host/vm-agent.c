@@ -103,8 +103,12 @@ static void on_hello(struct vm *vm, uint64_t id, const struct wire_hello *hello)
 
 static void on_scan_message(struct vm *vm, uint16_t type, const union wire_message *m)
 {
-	int r = scan_add(vm->scan_next, type, m);
+	int r;
 
+	/* What the guest told before it was reset is not true any more. */
+	if (vm->interruption)
+		return;
+	r = scan_add(vm->scan_next, type, m);
 	if (link_lost(vm->link) != vm->scan_lost) {
 		scan_finish(vm, -EBADMSG, "a part of its scan was lost on the way");
 	} else if (r == -EBADMSG) {
@@ -296,6 +300,8 @@ int vm_scan(struct vm *vm, uint64_t deadline_usec, vm_done_fn *done, void *userd
 		return -EOPNOTSUPP;
 	if (vm->scan_next)
 		return -EBUSY;
+	if (vm->interruption)
+		return -EAGAIN;
 	vm->scan_next = scan_new(vm->next_id++, now_usec(), ram_pages(vm));
 	if (!vm->scan_next)
 		return -ENOMEM;
@@ -305,7 +311,6 @@ int vm_scan(struct vm *vm, uint64_t deadline_usec, vm_done_fn *done, void *userd
 		return r;
 	}
 	vm->scan_lost = link_lost(vm->link);
-	vm->interruption = NULL;
 	vm->scan_deadline_usec = deadline_usec;
 	vm->scan_done = done;
 	vm->scan_userdata = userdata;

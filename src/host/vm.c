@@ -251,7 +251,7 @@ static void on_io_stats(int result, const struct inventory_blockstats *stats, vo
 		if (io)
 			io_see(&vm->io[i], io);
 		else
-			vm->io[i].known = false;
+			vm->io[i] = (struct vm_io){ 0 };
 	}
 	refresh_finish(vm, result, refresh_text(result));
 }

@@ -53,7 +53,6 @@ struct vm_io {
 struct vm {
 	sd_event *event;
 	struct config_vm config;
-	bool by_hand;	 /* attached by the command line, not by a file */
 	bool port_added; /* by `attach`: `detach` removes it */
 
 	struct qmp *qmp;

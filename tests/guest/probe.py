@@ -104,8 +104,6 @@ def counters():
     with open("/proc/vmstat") as vmstat, open("/proc/meminfo") as meminfo:
         found = {key: int(value) for key, value in (line.split() for line in vmstat)}
         found.update({line.split(":")[0]: int(line.split()[1]) // 4 for line in meminfo if "kB" in line})
-    with open("/proc/zoneinfo") as zones:
-        found["pcp"] = sum(int(line.split()[1]) for line in zones if line.lstrip().startswith("count:"))
     return found
 
 
