@@ -39,35 +39,54 @@ def link():
 @pytest.fixture
 def file():
     """On a file system with blocks on a disk: /tmp may be memory."""
+    if os.major(os.stat("/var/tmp").st_dev) == 0:
+        pytest.skip("/var/tmp is not on a block device")
     with tempfile.TemporaryDirectory(prefix="pagepact-agent-", dir="/var/tmp") as folder:
         yield str(Path(folder) / "file")
 
 
-@pytest.mark.parametrize("length", (1, 16, 256))
-def test_exactly_the_runs_asked_for_leave(link, file, length, record_testsuite_property):
-    pages = 4096
-    probe.write(file, pages)
-    probe.read(file, ahead=True)
-    who = probe.identity(file)
-    if os.major(who["device"]) == 0:
-        pytest.skip("/var/tmp is not on a block device")
-    earlier = pages_of(probe.resident(file))
-    scan = link.scan()
-    if scan.file(who)["unplaced"] != "placed":
-        pytest.skip(f"/var/tmp cannot be placed: {scan.file(who)['unplaced']}")
-    before = pages_of(probe.resident(file))
-    # This machine may page out idle cache by itself (oracle.damon_state).
-    assert before <= set(scan.pages(who)) <= earlier
-    assert {page: scan.blocks(who)[page] for page in before} == {page: blocks_of(who)[page] for page in before}
+def cached_beside(path, pages):
+    """A file in the cache, and one beside it that nobody asks for: this machine may page out idle cache by itself."""
+    for name in (path, path + ".witness"):
+        probe.write(name, pages)
+        probe.read(name, ahead=True)
+    return probe.identity(path)
+
+
+def evict_once(link, file, pages, length):
+    """Alternating runs of a file; what was there, what was asked for, what left, the answer, what the witness lost."""
+    who = cached_beside(file, pages)
+    before, witness = (pages_of(probe.resident(name)) for name in (file, file + ".witness"))
     asked = [(at, length) for at in range(0, pages, 2 * length)]
     result = link.evict(who, runs_of(who, asked))
-    left = before - pages_of(probe.resident(file))
+    after, witness_after = (pages_of(probe.resident(name)) for name in (file, file + ".witness"))
+    return before, pages_of(asked), before - after, result, len(witness - witness_after) + pages - len(before)
+
+
+@pytest.mark.parametrize("length", (1, 16, 256))
+def test_exactly_the_runs_asked_for_leave(link, file, length, record_testsuite_property):
+    for _ in range(10):
+        before, asked, left, result, disturbed = evict_once(link, file, 4096, length)
+        if left == asked or not disturbed:
+            break
     record_testsuite_property(f"native_evict_usec_per_page_{length}", result["usec"] / result["asked"])
-    record_testsuite_property("native_largest_order", max(order for _, _, order in scan.pages(who).values()))
-    assert result["status"] == 0 and left <= pages_of(asked)
-    there = len(before & pages_of(asked))
-    assert there >= 0.8 * result["asked"] and result["evicted"] + result["gone"] >= 0.99 * result["asked"], fates(result)
-    assert there - result["evicted"] <= 0.01 * result["asked"] and len(left) >= result["evicted"]
+    assert result["status"] == 0 and before == set(range(4096))
+    assert left <= asked, "neighbours left"
+    assert result["evicted"] == len(left) >= 0.99 * result["asked"], fates(result)
+
+
+def test_scan_finds_the_pages_and_blocks_of_a_file(link, file, record_testsuite_property):
+    who = cached_beside(file, 4096)
+    earlier = pages_of(probe.resident(file))
+    scan = link.scan()
+    later = pages_of(probe.resident(file))
+    found = scan.pages(who)
+    assert later <= set(found) <= earlier and len(earlier) > 3000
+    assert {page: scan.blocks(who)[page] for page in found} == {page: blocks_of(who)[page] for page in found}
+    record_testsuite_property("native_largest_order", max(order for _, _, order in found.values()))
+    record_testsuite_property("native_chunk_max_usec", scan.chunk_max_usec)
+    record_testsuite_property("native_scan_ns_per_page", scan.cpu_usec * 1000 / scan.census["total"])
+    assert sum(scan.census[kind] for kind in wire.CENSUS[1:9]) == scan.census["total"]
 
 
 def test_what_is_dirty_or_hot_stays(link, file):
@@ -78,12 +97,7 @@ def test_what_is_dirty_or_hot_stays(link, file):
     probe.dirty(file, [7])
     result = link.evict(who, runs_of(who, [(0, 256)]))
     left = set(range(256)) - pages_of(probe.resident(file))
-    assert fates(result) == {"evicted": 256 - 8 - 1, "dirty": 1, "hot": 8} or result["gone"], fates(result)
-    assert result["dirty"] == 1 and 7 not in left and len(left) >= 256 - 8 - 1
-
-
-def test_the_longest_chunk(link, record_testsuite_property):
-    scan = link.scan()
-    record_testsuite_property("native_chunk_max_usec", scan.chunk_max_usec)
-    record_testsuite_property("native_scan_ns_per_page", scan.cpu_usec * 1000 / scan.census["total"])
-    assert sum(scan.census[kind] for kind in wire.CENSUS[1:9]) == scan.census["total"]
+    assert result["dirty"] == 1 and 7 not in left
+    # Pages that another CPU used just now wait in its batch for the LRU lists, at most 31, and are not known to be hot.
+    assert result["hot"] == 8 or 0 < result["failed"] <= 31, fates(result)
+    assert len(left) >= 256 - 1 - 31 - 8

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest-test.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "guest/file.h"
+
+static struct mount_table mounts;
+
+static void test_mounts(void **state)
+{
+	(void)state;
+	assert_int_equal(mount_table_read(&mounts, fixture("no-such-file")), -ENOENT);
+	assert_int_equal(mount_table_read(&mounts, fixture("mountinfo")), 0);
+	assert_int_equal(mounts.count, 4);
+	assert_string_equal(mounts.mounts[0].path, "/");
+	assert_int_equal(mounts.mounts[0].device, makedev(254, 1));
+	assert_string_equal(mounts.mounts[1].path, "/srv/two words\\and\ttab");
+	assert_int_equal(mounts.mounts[1].device, makedev(254, 16));
+	/* Half an escape is no escape. */
+	assert_string_equal(mounts.mounts[2].path, "/cut\\04");
+	assert_string_equal(mounts.mounts[3].path, "/home");
+}
+
+static void test_many_mounts(void **state)
+{
+	char path[] = "/tmp/pagepact-test-XXXXXX";
+	FILE *f = fdopen(mkstemp(path), "w");
+
+	(void)state;
+	assert_non_null(f);
+	for (int i = 0; i < 2 * MOUNTS_MAX; i++)
+		fprintf(f, "%d 1 0:%d / /run/netns/%d rw - nsfs nsfs rw\n", i, i, i);
+	for (int i = 0; i < MOUNTS_MAX + 1; i++)
+		fprintf(f, "%d 1 8:%d / /m%d rw - ext4 /dev/x rw\n", i, i, i);
+	/* Longer than any path: cut, perhaps in the middle of an escape. */
+	fprintf(f, "1 1 8:1 / /%04094d\\040 rw - ext4 /dev/x rw\n", 0);
+	fclose(f);
+	assert_int_equal(mount_table_read(&mounts, path), 0);
+	assert_int_equal(mounts.count, MOUNTS_MAX);
+	assert_string_equal(mounts.mounts[0].path, "/m0");
+	unlink(path);
+}
+
+static void test_not_there(void **state)
+{
+	struct disk_table disks = { .sysfs = "/no/such/sysfs" };
+	struct wire_identity who = { .device = (uint32_t)makedev(254, 99), .inode = 12 };
+
+	(void)state;
+	assert_int_equal(mount_table_read(&mounts, fixture("mountinfo")), 0);
+	assert_int_equal(file_open(&mounts, &who), -ENODEV);
+	assert_int_equal(file_find(&mounts, &disks, &who), -ENODEV);
+	/* The fixture's root is not this machine's. */
+	who.device = (uint32_t)makedev(254, 16);
+	assert_int_equal(file_open(&mounts, &who), -ENODEV);
+	who.kind = WIRE_FILE_BLOCK_DEVICE;
+	who.device = (uint32_t)makedev(1, 1);
+	assert_int_equal(file_find(&mounts, &disks, &who), -ENOENT);
+}
+
+static void test_block_device(void **state)
+{
+	struct wire_identity who = { .kind = WIRE_FILE_BLOCK_DEVICE, .inode = 0xfe00001 };
+	struct disk_place place = { .first_block = 256, .blocks = 1000 };
+	struct wire_extent extent;
+
+	(void)state;
+	assert_int_equal(file_extents(-1, &who, &place, 0, UINT64_MAX, &extent, 1), 1);
+	assert_int_equal(extent.index, 0);
+	assert_int_equal(extent.block, 256);
+	assert_int_equal(extent.count, 1000);
+	assert_int_equal(file_extents(-1, &who, &place, 0, UINT64_MAX, &extent, 0), -E2BIG);
+}
+
+/* A file with data in its pages 0, 2 and 4. Return: a descriptor, or -1 where FIEMAP is unknown. */
+static int file_with_holes(void)
+{
+	char path[] = "/var/tmp/pagepact-test-XXXXXX";
+	int fd = mkstemp(path);
+	struct wire_identity who = { 0 };
+	struct disk_place place = { 0 };
+	struct wire_extent extent;
+	char page[4096];
+
+	assert_true(fd >= 0);
+	unlink(path);
+	memset(page, 'x', sizeof(page));
+	for (int i = 0; i < 5; i += 2)
+		assert_int_equal(pwrite(fd, page, sizeof(page), i * 4096), sizeof(page));
+	assert_int_equal(fsync(fd), 0);
+	if (file_extents(fd, &who, &place, 0, UINT64_MAX, &extent, 0) != -E2BIG) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static void test_extents(void **state)
+{
+	struct wire_identity who = { 0 };
+	struct disk_place here = { 0 }, behind = { .first_block = 1000 };
+	struct wire_extent a[8], b[8];
+	int fd = file_with_holes();
+
+	(void)state;
+	if (fd < 0)
+		skip();
+	assert_int_equal(file_extents(fd, &who, &here, 0, UINT64_MAX, a, 8), 3);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(a[i].index, 2 * i);
+		assert_int_equal(a[i].count, 1);
+	}
+	assert_int_equal(file_extents(fd, &who, &behind, 0, UINT64_MAX, b, 8), 3);
+	assert_int_equal(b[1].block, a[1].block + 1000);
+	assert_int_equal(file_extents(fd, &who, &here, 0, UINT64_MAX, b, 2), -E2BIG);
+	/* A range of it. */
+	assert_int_equal(file_extents(fd, &who, &here, 1, 2, b, 8), 1);
+	assert_int_equal(b[0].block, a[1].block);
+	assert_int_equal(file_extents(fd, &who, &here, 5, 1000, b, 8), 0);
+	assert_int_equal(file_extents(fd, &who, &here, WIRE_BLOCK_MAX, 1, b, 8), -EINVAL);
+	close(fd);
+}
+
+static void test_extents_unknown(void **state)
+{
+	struct wire_identity who = { 0 };
+	struct disk_place place = { 0 };
+	struct wire_extent extent;
+	int fd = memfd_create("memory", MFD_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 8192), 0);
+	assert_true(file_extents(fd, &who, &place, 0, UINT64_MAX, &extent, 1) < 0);
+	close(fd);
+}
+
+static void test_reopen(void **state)
+{
+	char path[] = "/tmp/pagepact-test-XXXXXX", byte = 0;
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_int_equal(write(fd, "x", 1), 1);
+	close(fd);
+	int found = open(path, O_PATH | O_CLOEXEC);
+	unlink(path);
+	assert_int_equal(read(found, &byte, 1), -1);
+	fd = file_reopen(found);
+	assert_true(fd >= 0);
+	assert_int_equal(read(fd, &byte, 1), 1);
+	assert_int_equal(write(fd, "y", 1), -1);
+	close(fd);
+	close(found);
+	assert_int_equal(file_reopen(found), -ENOENT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_mounts),	  cmocka_unit_test(test_many_mounts),
+		cmocka_unit_test(test_not_there), cmocka_unit_test(test_block_device),
+		cmocka_unit_test(test_extents),	  cmocka_unit_test(test_extents_unknown),
+		cmocka_unit_test(test_reopen),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
