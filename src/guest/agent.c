@@ -206,8 +206,8 @@ static int frame_answer(struct agent *a, const struct wire_frame *frame)
 
 	if (r < 0)
 		return error_send(a, frame->id, -r,
-				  r == -EPROTONOSUPPORT ? "unknown type of message" :
-							  "malformed message");
+				  r == -EPROTONOSUPPORT ? "unknown type of message"
+							: "malformed message");
 	switch (frame->type) {
 	case WIRE_WELCOME:
 		return hello_send(a, frame->id);
@@ -229,8 +229,8 @@ static int frames_answer(struct agent *a)
 	struct wire_frame frame;
 	int r = 0;
 
-	/* A host that did not take one answer in time may take the next; one that has gone asked for
-	 * nothing any more. */
+	/* A host that did not take one answer in time may take the next; one that has gone asked
+	 * for nothing any more. */
 	while (r != -ENOTCONN && link_next(&a->link, &frame)) {
 		int answered = frame_answer(a, &frame);
 
@@ -243,9 +243,8 @@ static int frames_answer(struct agent *a)
 /* One turn: input first, then a piece of the census if there is budget for it. */
 static int agent_turn(struct agent *a)
 {
-	uint64_t wait = a->scanning ?
-				budget_wait_usec(&a->budget, now_usec(), a->scans_cpu_usec) :
-				IDLE_USEC;
+	uint64_t wait = a->scanning ? budget_wait_usec(&a->budget, now_usec(), a->scans_cpu_usec)
+				    : IDLE_USEC;
 	int r = link_wait(&a->link, wait);
 
 	if (r > 0)

@@ -207,9 +207,9 @@ static enum wire_unplaced file_place(struct census *c, struct file_entry *e)
 static int disks_tell(struct census *c)
 {
 	for (; c->disks_told < c->disks.count; c->disks_told++) {
-		int r = c->ops && c->ops->disk ?
-				c->ops->disk(&c->disks.disks[c->disks_told], c->userdata) :
-				0;
+		int r = c->ops && c->ops->disk
+				? c->ops->disk(&c->disks.disks[c->disks_told], c->userdata)
+				: 0;
 		if (r < 0)
 			return r;
 	}
@@ -354,8 +354,8 @@ static int chunk_files(struct census *c, unsigned count, uint64_t frame)
 				return file;
 		}
 		if (file < 0) {
-			c->totals.unplaced[file == -E2BIG ? WIRE_UNPLACED_LIMIT :
-							    WIRE_UNPLACED_FAILED]++;
+			c->totals.unplaced[file == -E2BIG ? WIRE_UNPLACED_LIMIT
+							  : WIRE_UNPLACED_FAILED]++;
 			continue;
 		}
 		r = page_add(c, p, &owners[last], file, frame + i);

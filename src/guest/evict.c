@@ -70,8 +70,8 @@ static int piece_locate(struct piece *piece, const struct wire_identity *identit
 			const struct disk_place *place, uint64_t block)
 {
 	uint64_t end = piece->index + piece->count;
-	int n = file_extents(piece->fd, identity, place, piece->index, piece->count,
-			     piece->extents, PIECE_PAGES);
+	int n = file_extents(piece->fd, identity, place, piece->index, piece->count, piece->extents,
+			     PIECE_PAGES);
 
 	if (n < 0)
 		return n;
@@ -108,9 +108,9 @@ static void piece_mark_parts(struct piece *piece, const struct scan_page *pages)
 
 /*
  * Has pages of our own mapping put into the page tables, by letting the kernel copy a byte of each.
- * MADV_POPULATE_READ and process_vm_readv() would mark the folio as used (FOLL_TOUCH), and its other
- * pages would be taken for hot ones from then on; a load of our own would be SIGBUS where the file
- * has become shorter.
+ * MADV_POPULATE_READ and process_vm_readv() would mark the folio as used (FOLL_TOUCH), and its
+ * other pages would be taken for hot ones from then on; a load of our own would be SIGBUS where the
+ * file has become shorter.
  */
 static bool map_populate(uint8_t *map, unsigned count)
 {
@@ -140,7 +140,7 @@ static void split_and_drop(const struct piece *piece, unsigned at, unsigned coun
 	if (map_populate(map, count)) {
 		/* What cannot be paged out is not marked as used when it is unmapped. */
 		(void)madvise(map, size, MADV_SEQUENTIAL);
-		/* Paging out a part of a mapped folio splits it (facts.md): neighbours stay cached. */
+		/* Paging out a part of a mapped folio splits it: its other pages stay cached. */
 		(void)madvise(map, size, MADV_PAGEOUT);
 	}
 	munmap(map, size);
@@ -155,8 +155,7 @@ static void piece_drop(const struct piece *piece)
 		for (end = i + 1; end < piece->count && piece->fates[end] == fate; end++)
 			;
 		if (fate == FATE_WANTED)
-			(void)posix_fadvise(piece->fd,
-					    (off_t)(piece->index + i) * WIRE_BLOCK_BYTES,
+			(void)posix_fadvise(piece->fd, (off_t)(piece->index + i) * WIRE_BLOCK_BYTES,
 					    (off_t)(end - i) * WIRE_BLOCK_BYTES,
 					    POSIX_FADV_DONTNEED);
 		else if (fate == FATE_PART)

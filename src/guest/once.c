@@ -116,8 +116,8 @@ static void print_text(struct census *c)
 	for (size_t i = 0; i < ARRAY_SIZE(totals); i++)
 		printf("  %-16s %10.1f MiB\n", totals[i].label,
 		       (double)total_bytes(t, totals[i].offset) / (1 << 20));
-	printf("Superpages (2 MiB): %" PRIu64 ", of them free %" PRIu64
-	       ", reclaimable %" PRIu64 "\n",
+	printf("Superpages (2 MiB): %" PRIu64 ", of them free %" PRIu64 ", reclaimable %" PRIu64
+	       "\n",
 	       t->superpages, t->superpages_free, t->superpages_reclaimable);
 	printf("Page cache on known blocks of a disk: %.1f MiB\n",
 	       (double)t->placed * WIRE_BLOCK_BYTES / (1 << 20));
@@ -142,8 +142,7 @@ static void print_json(struct census *c, uint64_t elapsed_usec)
 
 	printf("{\n");
 	for (size_t i = 0; i < ARRAY_SIZE(totals); i++)
-		printf("  \"%s\": %" PRIu64 ",\n", totals[i].key,
-		       total_bytes(t, totals[i].offset));
+		printf("  \"%s\": %" PRIu64 ",\n", totals[i].key, total_bytes(t, totals[i].offset));
 	printf("  \"placed_bytes\": %" PRIu64 ",\n  \"unplaced\": {", t->placed * WIRE_BLOCK_BYTES);
 	for (unsigned i = 1; i < WIRE_UNPLACED_REASONS; i++)
 		printf("%s\"%s_bytes\": %" PRIu64, i > 1 ? ", " : "", wire_unplaced_name(i),

@@ -20,7 +20,7 @@ int ram_read(const char *path, struct ram *ret)
 	while (fgets(line, sizeof(line), f)) {
 		uint64_t first, last;
 
-		/* Memory that was plugged in is indented, below its device: "System RAM (virtio_mem)". */
+		/* Plugged memory is indented below its device, "System RAM (virtio_mem)". */
 		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " : ", &first, &last) != 2 ||
 		    !strstr(line, " : System RAM"))
 			continue;

@@ -21,14 +21,14 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-#define PAGES_AT_ONCE	  32
-#define STRUCT_PAGE_MAX	  64
-#define OWNER_CACHE_SLOTS 64
-#define OWNER_NONE	  0xffff
+#define PAGES_AT_ONCE	   32
+#define STRUCT_PAGE_MAX	   64
+#define OWNER_CACHE_SLOTS  64
+#define OWNER_NONE	   0xffff
 #define MAPPING_FLAGS_BITS 3ul /* PAGE_MAPPING_ANON and _MOVABLE: not a page cache's mapping */
-#define PAGE_BYTES	  4096
-#define XA_DEPTH_MAX	  12 /* 64 bits of index in steps of 6, and the entry itself */
-#define HUGETLBFS_MAGIC	  0x958458f6 /* linux/magic.h */
+#define PAGE_BYTES	   4096
+#define XA_DEPTH_MAX	   12	      /* 64 bits of index in steps of 6, and the entry itself */
+#define HUGETLBFS_MAGIC	   0x958458f6 /* linux/magic.h */
 
 /* In: where to look. */
 unsigned long long chunk_pfn;
@@ -158,12 +158,12 @@ static __always_inline unsigned char kind_of(unsigned long flags, unsigned long 
 		return SCAN_FREE;
 	if (page_is_slab(flags, type))
 		return SCAN_SLAB;
-	/* The hugetlb pool's free superpages have no user either, nor have the tails of blocks that the
-	 * kernel took without making them folios. */
+	/* The hugetlb pool's free superpages have no user either, nor have the tails of blocks that
+	 * the kernel took without making them folios. */
 	if (refcount == 0 && in_free_block && !page_flag(flags, PG_head))
 		return SCAN_FREE;
-	/* All zeros would be a page that nobody uses and somebody maps: it is not initialised yet, and
-	 * counts as free. */
+	/* All zeros would be a page that nobody uses and somebody maps: it is not initialised yet,
+	 * and counts as free. */
 	if (refcount == 0)
 		return flags || type ? SCAN_OTHER : SCAN_FREE;
 	if (mapping & 1)
@@ -202,9 +202,9 @@ static __always_inline void page_describe(struct scan_page *out, unsigned long a
 	unsigned long offset = (address - head.address) / bpf_core_type_size(struct page);
 	unsigned short flags = flags_of(head.flags);
 	/* A tail whose folio was freed meanwhile is nobody's page. */
-	unsigned char kind = offset >> head.order ? SCAN_OTHER :
-						    kind_of(head.flags, head.mapping, head.type,
-							    head.refcount);
+	unsigned char kind = offset >> head.order
+				     ? SCAN_OTHER
+				     : kind_of(head.flags, head.mapping, head.type, head.refcount);
 	int explained = (1 << head.order) + page_flag(head.flags, PG_private);
 
 	out->kind = kind;
@@ -258,6 +258,7 @@ __noinline int page_visit(unsigned int i)
 {
 	const unsigned int size = bpf_core_type_size(struct page);
 	unsigned long address = vmemmap + (chunk_pfn + i) * size;
+	const unsigned int private_offset = bpf_core_field_offset(struct page, private);
 	unsigned int at = i % PAGES_AT_ONCE * size;
 	unsigned long compound;
 
@@ -283,9 +284,7 @@ __noinline int page_visit(unsigned int i)
 		head.order = 0;
 		head.whole_mapped = false;
 		if (page_type_is_buddy(head.type))
-			free_until = i + (1u << (raw_long(at, bpf_core_field_offset(struct page,
-										   private)) &
-						 15));
+			free_until = i + (1u << (raw_long(at, private_offset) & 15));
 		if (page_flag(head.flags, PG_head)) {
 			head.address = 0;
 			head_read(address);
@@ -362,8 +361,7 @@ __noinline int peek_visit(unsigned int i)
 	    index - head.index >= 1ul << head.order)
 		return 0;
 	address = folio + (index - head.index) * bpf_core_type_size(struct page);
-	page_describe(&pages[i], address,
-		      BPF_CORE_READ((struct page *)address, _mapcount.counter));
+	page_describe(&pages[i], address, BPF_CORE_READ((struct page *)address, _mapcount.counter));
 	return 0;
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernel says, by means that are not pagepact's: mincore, FIEMAP, /proc. Runs in a guest (ARGS) and on this machine.
+"""What the kernel says, by means that are not pagepact's: mincore, FIEMAP, /proc. Runs in guests and on this machine.
 
 A call from outside is ARGS = {"call": name, "args": [...]}; the answer is printed as JSON.
 """

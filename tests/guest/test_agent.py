@@ -344,7 +344,7 @@ def test_metadata_of_the_disk_is_evicted_too(machine):
     with machine.link() as link:
         scan = link.scan()
         who = {"device": device, "inode": inode, "generation": 0}
-        file, blocks = scan.file(who), scan.blocks
+        file = scan.file(who)
         assert file["kind"] == 1 and file["unplaced"] == "placed"
         first = scan.extents[file["number"]][0][1]
         clean = [page for page, (flags, _, _) in scan.pages(who).items() if not flags][:200]

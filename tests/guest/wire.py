@@ -14,7 +14,8 @@ MAGIC, VERSION, HEADER = 0x01504750, 1, struct.Struct("<IHHQII")
  ERROR) = range(1, 16)
 MAPPED, DIRTY, HOT, REFERENCED, HELD = (1 << n for n in range(5))
 NO_DISK = (1 << 32) - 1
-UNPLACED = ("placed", "file_system", "device", "gone", "encoded", "alignment", "leased", "write_error", "limit", "failed")
+UNPLACED = ("placed", "file_system", "device", "gone", "encoded", "alignment", "leased", "write_error", "limit",
+            "failed")
 CENSUS = ("total", "free", "anonymous", "shmem", "mapped_file", "unmapped_clean", "unmapped_dirty", "slab", "other",
           "placed", "superpages", "superpages_free", "superpages_reclaimable", "files")
 RESULTS = ("asked", "evicted", "mapped", "dirty", "hot", "gone", "partial", "moved", "failed", "usec", "status")
@@ -45,7 +46,8 @@ class Scan:
     def take(self, kind, payload):
         if kind == DISK:
             number, _, size, pci, serial = struct.unpack("<IIQ16s32s", payload)
-            self.disks[number] = {"size": size, "pci": pci.rstrip(b"\0").decode(), "serial": serial.rstrip(b"\0").decode()}
+            self.disks[number] = {"size": size, "pci": pci.rstrip(b"\0").decode(),
+                                  "serial": serial.rstrip(b"\0").decode()}
         elif kind == FILE:
             device, generation, inode, sort, _, size, number, disk, unplaced, _ = struct.unpack("<IIQIIQIIII", payload)
             self.files[device, inode] = {"number": number, "generation": generation, "kind": sort, "size": size,
@@ -77,7 +79,8 @@ class Scan:
     def blocks(self, who):
         """{index: block of the disk} of one file."""
         file = self.file(who)
-        return {index + n: block + n for index, block, count in self.extents.get(file["number"], ()) for n in range(count)}
+        return {index + n: block + n for index, block, count in self.extents.get(file["number"], ())
+                for n in range(count)}
 
 
 class AgentError(Exception):
