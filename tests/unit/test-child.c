@@ -63,7 +63,7 @@ static void run_shell(struct seen *seen, const char *script)
 /* Killed children are reaped by the loop: nothing may be left once it had the time. */
 static void assert_no_children(void)
 {
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 2000; i++) {
 		siginfo_t info;
 
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD)
