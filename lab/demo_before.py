@@ -117,6 +117,9 @@ def find(demo):
         demo.before = oracle.look(demo.guests, between=lambda: reply.update(_dup(demo)))
         held.touch_until_seen()
     demo.hot_blocks = oracle.blocks_of(demo.before.guests["alpha"], demo.hot + demo.hot_mapped)
+    # With nothing hot, "nothing hot was evicted" would be no news.
+    hot_held = demo.report.measure("hot_held_bytes", oracle.size_bytes(demo.hot_blocks))
+    demo.report.check("hot_held_bytes", hot_held, f">= {50 * MIB}")
     demo.report.measure("copy_factor_before", demo.before.copy_factor())
     demo.report.measure("copy_factor_evictable_before", demo.before.copy_factor(demo.before.evictable()))
     _compare(demo, reply)

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The end of the demo: what pagepact costs while idle, and what a guest's and the daemon's death in mid-work hurt."""
-import json
 import signal
 import time
 
-from lab import process, workload
+from lab import measures, process, workload
 from lab.lab import PagepactFailed
 from lab.report import MIB
 from lab.say import step
@@ -20,8 +19,7 @@ def idle(demo):
     start = time.monotonic()
     step(f"what pagepact costs while nobody asks it for anything: {IDLE_SECONDS} s")
     time.sleep(IDLE_SECONDS)
-    cost = workload.process_cost(bravo, "pagepact-agent", kpage=True)
-    after, taken = cost["process"], time.monotonic() - start
+    after, taken = workload.process_cost(bravo, "pagepact-agent")["process"], time.monotonic() - start
     same = before and after and before["pid"] == after["pid"]
     report.measure("agent_rss_bytes", after and after["rss_bytes"])
     report.measure("agent_memlock_bytes", after and after["memlock_bytes"])
@@ -30,9 +28,7 @@ def idle(demo):
     report.measure("agent_cpu_ratio", (after["cpu_seconds"] - before["cpu_seconds"]) / taken if same else None)
     report.check("agent_cpu_ratio", report.measures["agent_cpu_ratio"], "<= 0.01")
     report.check("daemon_rss_bytes", report.measure("daemon_rss_bytes", demo.lab.daemon_rss_bytes()), f"<= {16 * MIB}")
-    once = json.loads(bravo.run("/run/lab/pagepact-agent --once --json"))
-    report.measure("scan_usec", once["elapsed_usec"])
-    report.measure("scan_cost_ratio", once["elapsed_usec"] / (cost["kpage_seconds"] * 1e6))
+    report.measure("scan_cost_ratio", measures.scan_cost(bravo))
 
 
 def _states(demo):
@@ -47,9 +43,9 @@ def kill_in_mid_work(demo):
     cached = workload.cached_bytes(bravo)
     try:
         process.wait_for(lambda: workload.cached_bytes(bravo) < cached - 8 * MIB, 20, "reclaim is at work in bravo")
-        report.measure("killed_in_mid_work", 1)
+        report.check("killed_in_mid_work", report.measure("killed_in_mid_work", 1), "== 1")
     except process.Deadline:
-        report.measure("killed_in_mid_work", 0)
+        report.check("killed_in_mid_work", report.measure("killed_in_mid_work", 0), "== 1")
     step("kill -9 of bravo's QEMU and of pagepactd")
     bravo.kill()
     demo.lab.stop_daemon(signal.SIGKILL)

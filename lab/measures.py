@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures that more than one scenario takes."""
 import json
-from pathlib import Path
 
-INSIDE = Path(__file__).parent / "inside"
+from lab import workload
+
 AGENT = "/run/lab/pagepact-agent"
 
 
@@ -16,6 +16,5 @@ def scan_cost(guest, rounds=3):
     scans, reads = [], []
     for _ in range(rounds):
         scans.append(json.loads(guest.run(f"{AGENT} --once --json"))["elapsed_usec"] / 1e6)
-        cost = guest.python((INSIDE / "cost.py").read_text(), {"name": "pagepact-agent", "kpage": True})
-        reads.append(json.loads(cost)["kpage_seconds"])
+        reads.append(workload.process_cost(guest, "pagepact-agent", kpage=True)["kpage_seconds"])
     return min(scans) / min(reads)

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define BUDGET_WINDOW_USEC     600000000u
+#define BUDGET_WINDOW_USEC	600000000u
 #define BUDGET_PERMILLE_DEFAULT 10
 
 struct budget {

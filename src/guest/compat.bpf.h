@@ -180,14 +180,14 @@ static __always_inline bool page_is_slab(unsigned long flags, __u32 type)
 }
 
 #define page_flags_offset()                                                                        \
-	(bpf_core_field_exists(((struct page___memdesc *)0)->flags) ?                              \
-		 bpf_core_field_offset(struct page___memdesc, flags) :                             \
-		 bpf_core_field_offset(struct page, flags))
+	(bpf_core_field_exists(((struct page___memdesc *)0)->flags)                                \
+		 ? bpf_core_field_offset(struct page___memdesc, flags)                             \
+		 : bpf_core_field_offset(struct page, flags))
 
 #define page_index_offset()                                                                        \
-	(bpf_core_field_exists(((struct page___folio_index *)0)->__folio_index) ?                  \
-		 bpf_core_field_offset(struct page___folio_index, __folio_index) :                 \
-		 bpf_core_field_offset(struct page, index))
+	(bpf_core_field_exists(((struct page___folio_index *)0)->__folio_index)                    \
+		 ? bpf_core_field_offset(struct page___folio_index, __folio_index)                 \
+		 : bpf_core_field_offset(struct page, index))
 
 /* The order of a large folio, from its head. */
 static __always_inline __u8 folio_order(unsigned long head)

@@ -106,8 +106,8 @@ static int file_prove(int fd, const struct wire_identity *identity)
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	if (!S_ISREG(st.st_mode) || st.st_ino != identity->inode ||
-	    st.st_dev != identity->device || st.st_nlink == 0)
+	if (!S_ISREG(st.st_mode) || st.st_ino != identity->inode || st.st_dev != identity->device ||
+	    st.st_nlink == 0)
 		return -ESTALE;
 	return 0;
 }

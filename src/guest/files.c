@@ -26,8 +26,8 @@ static uint32_t identity_hash(const struct wire_identity *i)
 
 static bool identity_equal(const struct wire_identity *a, const struct wire_identity *b)
 {
-	return a->inode == b->inode && a->device == b->device &&
-	       a->generation == b->generation && a->kind == b->kind;
+	return a->inode == b->inode && a->device == b->device && a->generation == b->generation &&
+	       a->kind == b->kind;
 }
 
 static uint32_t *slot_of(const struct files *f, const struct wire_identity *identity)

@@ -24,7 +24,8 @@ static const char help[] =
 	"      --json                 with --once: as one JSON document\n"
 	"      --device PATH          the port to serve (default /dev/virtio-ports/" WIRE_AGENT_PORT
 	")\n"
-	"      --cpu-budget PERMILLE  of one CPU, for scans, averaged over ten minutes (default 10)\n"
+	"      --cpu-budget PERMILLE  of one CPU, for scans, averaged over ten minutes (default "
+	"10)\n"
 	"      --verbose              say more\n"
 	"      --help, --version\n";
 
@@ -42,8 +43,9 @@ static int budget_parse(const char *text, unsigned *ret)
 	errno = 0;
 	value = strtoul(text, &end, 10);
 	if (errno || *end || end == text || value < 1 || value > 1000)
-		return log_error_errno(EINVAL, "--cpu-budget takes 1 to 1000 thousandths of a CPU, "
-					       "not '%s'",
+		return log_error_errno(EINVAL,
+				       "--cpu-budget takes 1 to 1000 thousandths of a CPU, "
+				       "not '%s'",
 				       text);
 	*ret = (unsigned)value;
 	return 0;
@@ -108,7 +110,7 @@ int main(int argc, char **argv)
 	if (r <= 0)
 		return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;
 	log_open("pagepact-agent", options.verbose ? LOG_DEBUG : LOG_INFO);
-	r = options.once ? once_print(options.json) :
-			   agent_run(&agent, options.device, options.cpu_permille);
+	r = options.once ? once_print(options.json)
+			 : agent_run(&agent, options.device, options.cpu_permille);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -78,7 +78,8 @@ int memmap_open(struct memmap **ret, char *ret_reason, size_t reason_size)
 	r = memmap_run(m->skel->progs.scan_chunk);
 	if (r < 0) {
 		snprintf(ret_reason, reason_size,
-			 "the kernel's array of struct pages was not found (struct page has %u bytes)",
+			 "the kernel's array of struct pages was not found (struct page has %u "
+			 "bytes)",
 			 m->skel->bss->struct_page_bytes);
 		memmap_close(m);
 		return r;

@@ -233,44 +233,6 @@ static uint32_t extent_end(const struct imagemap_extent *extent)
 	return extent->start + extent->count;
 }
 
-/* What @a and @b agree on, if anything. */
-static int append_common(struct imagemap *map, const struct imagemap_extent *a,
-			 const struct imagemap_extent *b)
-{
-	uint32_t start = a->start > b->start ? a->start : b->start;
-	uint32_t end = extent_end(a) < extent_end(b) ? extent_end(a) : extent_end(b);
-
-	if (start >= end || a->layer != b->layer ||
-	    a->file_block + (start - a->start) != b->file_block + (start - b->start))
-		return 0;
-	return append(map, (struct imagemap_extent){
-				   .start = start,
-				   .count = end - start,
-				   .file_block = a->file_block + (start - a->start),
-				   .layer = a->layer,
-			   });
-}
-
-int imagemap_confirm(const struct imagemap *a, const struct imagemap *b, struct imagemap **ret)
-{
-	_cleanup_(imagemap_freep) struct imagemap *map = calloc(1, sizeof(*map));
-	int r;
-
-	if (!map)
-		return -ENOMEM;
-	for (size_t i = 0, j = 0; i < a->n && j < b->n;) {
-		r = append_common(map, &a->items[i], &b->items[j]);
-		if (r < 0)
-			return r;
-		if (extent_end(&a->items[i]) < extent_end(&b->items[j]))
-			i++;
-		else
-			j++;
-	}
-	*ret = TAKE_PTR(map);
-	return 0;
-}
-
 /* How many extents begin at or before @block. */
 static size_t extents_until(const struct imagemap *map, uint64_t block)
 {
@@ -316,45 +278,6 @@ uint64_t imagemap_placed_blocks(const struct imagemap *map)
 	for (size_t i = 0; i < map->n; i++)
 		blocks += map->items[i].count;
 	return blocks;
-}
-
-/* Adds to @to what @from has of [start, start + count), as blocks from @to_start on. */
-static void move_blocks(const struct blockset *from, uint32_t start, uint32_t count,
-			struct blockset *to, uint32_t to_start)
-{
-	const uint64_t end = (uint64_t)start + count;
-	struct block_run run;
-
-	for (uint64_t at = start; at < end && blockset_next_run(from, at, &run);) {
-		at = (uint64_t)run.start + run.count;
-		if (run.start >= end)
-			break;
-		/* Cannot fail: no extent goes beyond BLOCKSET_END. */
-		(void)blockset_add(to, to_start + (run.start - start),
-				   (at < end ? at : end) - run.start);
-	}
-}
-
-void imagemap_to_file(const struct imagemap *map, size_t layer, const struct blockset *disk,
-		      struct blockset *file)
-{
-	for (size_t i = 0; i < map->n; i++) {
-		const struct imagemap_extent *extent = &map->items[i];
-
-		if (extent->layer == layer)
-			move_blocks(disk, extent->start, extent->count, file, extent->file_block);
-	}
-}
-
-void imagemap_to_disk(const struct imagemap *map, size_t layer, const struct blockset *file,
-		      struct blockset *disk)
-{
-	for (size_t i = 0; i < map->n; i++) {
-		const struct imagemap_extent *extent = &map->items[i];
-
-		if (extent->layer == layer)
-			move_blocks(file, extent->file_block, extent->count, disk, extent->start);
-	}
 }
 
 static int check_layers(const struct image_layer *layers, size_t n)

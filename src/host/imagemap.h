@@ -92,16 +92,6 @@ int imagemap_parse(const void *json, size_t size, const struct image_layer *laye
 int imagemap_identity(uint64_t bytes, struct imagemap **ret);
 
 /**
- * imagemap_confirm() - the part on which two maps of one disk agree
- *
- * A map of an image in use is true only for what QEMU has flushed: what two maps with a flush
- * between them have in common is.
- *
- * Return: 0, -E2BIG, -ENOMEM
- */
-int imagemap_confirm(const struct imagemap *a, const struct imagemap *b, struct imagemap **ret);
-
-/**
  * imagemap_lookup() - where one block of the disk lies
  * @ret_count: from @disk_block on, so many blocks follow each other in the file (true), or lie
  *	nowhere (false); at least 1
@@ -117,17 +107,5 @@ const struct imagemap_extent *imagemap_extents(const struct imagemap *map, size_
 
 /** imagemap_placed_blocks() - blocks of the disk that lie in a file of the chain */
 uint64_t imagemap_placed_blocks(const struct imagemap *map);
-
-/**
- * imagemap_to_file() - blocks of the disk → blocks of the file of one layer
- * @disk: blocks of the disk
- * @file: those of them that lie in @layer are added here, by their place in its file
- */
-void imagemap_to_file(const struct imagemap *map, size_t layer, const struct blockset *disk,
-		      struct blockset *file);
-
-/** imagemap_to_disk() - blocks of the file of one layer → blocks of the disk, added to @disk */
-void imagemap_to_disk(const struct imagemap *map, size_t layer, const struct blockset *file,
-		      struct blockset *disk);
 
 #endif

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MIB(pages) ((double)(pages) * BLOCK_BYTES / (1 << 20))
+#define MIB(pages) ((double)(pages)*BLOCK_BYTES / (1 << 20))
 
 struct ledger_entry *ledger_add(struct ledger *l, const char *image)
 {
@@ -57,8 +57,7 @@ json_t *ledger_order_json(const struct ledger_entry *e)
 			 (json_int_t)e->usec);
 }
 
-static void line_add(json_t *lines, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+static void line_add(json_t *lines, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void line_add(json_t *lines, const char *format, ...)
 {
 	char text[512];
@@ -104,8 +103,8 @@ static json_t *runs_json(const struct blockset *blocks)
 
 	for (uint64_t at = 0; blocks && blockset_next_run(blocks, at, &run);
 	     at = (uint64_t)run.start + run.count)
-		json_array_append_new(runs, json_pack("[II]", (json_int_t)run.start,
-						      (json_int_t)run.count));
+		json_array_append_new(
+			runs, json_pack("[II]", (json_int_t)run.start, (json_int_t)run.count));
 	return runs;
 }
 
@@ -116,10 +115,10 @@ json_t *ledger_explain_json(const struct ledger_entry *e)
 
 	for (int n = 0; n < PLAN_HOLDERS; n++)
 		json_array_append_new(holders, json_integer(bytes(in->holders[n])));
-	return json_pack("{so so s{sI sI sI sI sb sI sI so} so}", "runs", runs_json(e->blocks), "order", ledger_order_json(e),
-			 "inputs", "resident_bytes", bytes(in->resident), "held_bytes",
-			 bytes(in->held), "evictable_bytes", bytes(in->evictable), "cold_bytes",
-			 bytes(in->cold), "age_known", in->age_known, "eligible_bytes",
-			 bytes(in->eligible), "owed_bytes", bytes(in->owed), "holders_bytes",
-			 holders, "text", explain_lines(e));
+	return json_pack("{so so s{sI sI sI sI sb sI sI so} so}", "runs", runs_json(e->blocks),
+			 "order", ledger_order_json(e), "inputs", "resident_bytes",
+			 bytes(in->resident), "held_bytes", bytes(in->held), "evictable_bytes",
+			 bytes(in->evictable), "cold_bytes", bytes(in->cold), "age_known",
+			 in->age_known, "eligible_bytes", bytes(in->eligible), "owed_bytes",
+			 bytes(in->owed), "holders_bytes", holders, "text", explain_lines(e));
 }

@@ -17,7 +17,8 @@
 static const char help[] =
 	"Usage: pagepactd [--config DIR] [--runtime-dir DIR] [--dry-run] [--verbose]\n"
 	"\n"
-	"Keeps one copy of every cached page across this host and its virtual machines.\n"
+	"Knows which pages this host and its virtual machines cache twice, and gives the\n"
+	"copies back when pagepact(1) asks for it.\n"
 	"Only observes, until a guest is opted in.\n"
 	"\n"
 	"      --config DIR       pagepact.conf and vms.d/*.conf (default /etc/pagepact)\n"

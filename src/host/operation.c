@@ -18,9 +18,9 @@
 #define RETRY_MAX_USEC (5 * (uint64_t)USEC_PER_SEC)
 #define NAME_USEC      (5 * (uint64_t)USEC_PER_SEC)
 /* For all names together: files without one are shown by their inode numbers. */
-#define NAMING_USEC    (30 * (uint64_t)USEC_PER_SEC)
+#define NAMING_USEC (30 * (uint64_t)USEC_PER_SEC)
 /* Free page reporting gives back a sixteenth of the free list every 2 s (facts.md). */
-#define RETURN_USEC	(15 * (uint64_t)USEC_PER_SEC)
+#define RETURN_USEC	 (15 * (uint64_t)USEC_PER_SEC)
 #define RETURN_CALM_USEC (5 * (uint64_t)USEC_PER_SEC)
 
 struct operation {
@@ -46,7 +46,7 @@ struct operation {
 	struct was {
 		pid_t pid;
 		uint64_t bytes;
-	} *was; /* what the host held of each guest's RAM */
+	} * was; /* what the host held of each guest's RAM */
 	uint64_t returned, returned_most;
 	uint64_t waiting_since_usec, calm_since_usec;
 	json_t *refusals;
@@ -130,9 +130,8 @@ static void on_named(struct vm *vm, int result, const char *path, size_t length,
 	struct operation *o = userdata;
 
 	(void)vm;
-	json_array_append_new(o->files_json,
-			      report_file_json(o->survey, &o->files[o->named],
-					       result == 0 ? path : NULL, length));
+	json_array_append_new(o->files_json, report_file_json(o->survey, &o->files[o->named],
+							      result == 0 ? path : NULL, length));
 	o->named++;
 	name_next(o);
 }
@@ -222,23 +221,22 @@ static void refusals_note(struct operation *o)
 	for (size_t i = 0; i < o->plan.n_refusals; i++) {
 		const struct plan_refusal *r = &o->plan.refusals[i];
 
-		json_array_append_new(
-			o->refusals,
-			json_pack("{ss? ss? ss}", "vm",
-				  r->guest == SNAPSHOT_NONE ?
-					  NULL :
-					  o->survey->vms[r->guest].vm->config.name,
-				  "image",
-				  r->image == SNAPSHOT_NONE ? NULL :
-							      o->survey->images[r->image].path,
-				  "reason", r->reason));
+		json_array_append_new(o->refusals,
+				      json_pack("{ss? ss? ss}", "vm",
+						r->guest == SNAPSHOT_NONE
+							? NULL
+							: o->survey->vms[r->guest].vm->config.name,
+						"image",
+						r->image == SNAPSHOT_NONE
+							? NULL
+							: o->survey->images[r->image].path,
+						"reason", r->reason));
 	}
 }
 
 static struct ledger_entry *order_enter(struct operation *o, const struct plan_order *order)
 {
-	struct ledger_entry *e =
-		ledger_add(&o->m->ledger, o->survey->images[order->image].path);
+	struct ledger_entry *e = ledger_add(&o->m->ledger, o->survey->images[order->image].path);
 
 	e->round = o->round;
 	e->dry_run = o->request.dry_run;
@@ -251,8 +249,7 @@ static struct ledger_entry *order_enter(struct operation *o, const struct plan_o
 	if (e->blocks)
 		blockset_optimize(e->blocks);
 	if (order->guest != SNAPSHOT_NONE)
-		snprintf(e->vm, sizeof(e->vm), "%s",
-			 o->survey->vms[order->guest].vm->config.name);
+		snprintf(e->vm, sizeof(e->vm), "%s", o->survey->vms[order->guest].vm->config.name);
 	snprintf(e->reason, sizeof(e->reason), "%s", order->reason);
 	return e;
 }
@@ -299,8 +296,8 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
 static int timer_set(struct operation *o, uint64_t usec, sd_event_time_handler_t handler)
 {
 	o->timer = sd_event_source_disable_unref(o->timer);
-	return sd_event_add_time_relative(o->m->event, &o->timer, CLOCK_MONOTONIC, usec, 0,
-					  handler, o);
+	return sd_event_add_time_relative(o->m->event, &o->timer, CLOCK_MONOTONIC, usec, 0, handler,
+					  o);
 }
 
 static void order_next(struct operation *o)
@@ -409,8 +406,7 @@ static int on_wait(sd_event_source *s, uint64_t usec, void *userdata)
 		o->returned_most = o->returned;
 		o->calm_since_usec = now;
 	}
-	progress(o, "wait", o->returned,
-		 o->evicted * BLOCK_BYTES);
+	progress(o, "wait", o->returned, o->evicted * BLOCK_BYTES);
 	if (now > o->waiting_since_usec + RETURN_USEC ||
 	    now > o->calm_since_usec + RETURN_CALM_USEC || timer_set(o, USEC_PER_SEC, on_wait) < 0)
 		reclaim_reply(o);

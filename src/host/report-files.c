@@ -122,9 +122,9 @@ json_t *report_file_json(const struct survey *s, const struct report_file *f, co
 		return NULL;
 	identity = &vm->scan->files[f->file].file.identity;
 	return json_pack("{ss so sI sI sI sI sI}", "vm", vm->config.name, "path",
-			 path_json(identity, path, length), "device",
-			 (json_int_t)identity->device, "inode", (json_int_t)identity->inode,
-			 "cached_bytes", (json_int_t)(f->cached * BLOCK_BYTES), "duplicate_bytes",
+			 path_json(identity, path, length), "device", (json_int_t)identity->device,
+			 "inode", (json_int_t)identity->inode, "cached_bytes",
+			 (json_int_t)(f->cached * BLOCK_BYTES), "duplicate_bytes",
 			 (json_int_t)(f->duplicate * BLOCK_BYTES), "mapped_bytes",
 			 (json_int_t)(f->mapped * BLOCK_BYTES));
 }

@@ -30,13 +30,13 @@ static json_t *host_json(void)
 	struct snapshot_host h;
 
 	hostmem_read("/proc", &h);
-	return json_pack("{sI sI sI sI so}", "memory_total_bytes",
-			 (json_int_t)h.memory_total_bytes, "memory_free_bytes",
-			 (json_int_t)h.memory_free_bytes, "memory_available_bytes",
-			 (json_int_t)h.memory_available_bytes, "page_cache_bytes",
-			 (json_int_t)h.page_cache_bytes, "pressure_some_avg10_permille",
-			 h.pressure_some_permille < 0 ? json_null() :
-							json_integer(h.pressure_some_permille));
+	return json_pack("{sI sI sI sI so}", "memory_total_bytes", (json_int_t)h.memory_total_bytes,
+			 "memory_free_bytes", (json_int_t)h.memory_free_bytes,
+			 "memory_available_bytes", (json_int_t)h.memory_available_bytes,
+			 "page_cache_bytes", (json_int_t)h.page_cache_bytes,
+			 "pressure_some_avg10_permille",
+			 h.pressure_some_permille < 0 ? json_null()
+						      : json_integer(h.pressure_some_permille));
 }
 
 static json_t *census_json(const struct scan *s)
@@ -49,11 +49,11 @@ static json_t *census_json(const struct scan *s)
 	return json_pack("{sI sI sI sI sI sI sI sI sI sI sI sI}", "free_bytes", bytes(c->free),
 			 "anonymous_bytes", bytes(c->anonymous), "shmem_bytes", bytes(c->shmem),
 			 "mapped_file_bytes", bytes(c->mapped_file), "unmapped_clean_bytes",
-			 bytes(c->unmapped_clean), "unmapped_dirty_bytes",
-			 bytes(c->unmapped_dirty), "slab_bytes", bytes(c->slab), "other_bytes",
-			 bytes(c->other), "placed_bytes", bytes(c->placed), "unplaced_bytes",
-			 bytes(unplaced), "superpages", (json_int_t)c->superpages,
-			 "superpages_reclaimable", (json_int_t)c->superpages_reclaimable);
+			 bytes(c->unmapped_clean), "unmapped_dirty_bytes", bytes(c->unmapped_dirty),
+			 "slab_bytes", bytes(c->slab), "other_bytes", bytes(c->other),
+			 "placed_bytes", bytes(c->placed), "unplaced_bytes", bytes(unplaced),
+			 "superpages", (json_int_t)c->superpages, "superpages_reclaimable",
+			 (json_int_t)c->superpages_reclaimable);
 }
 
 static json_t *agent_json(const struct vm *vm)
@@ -68,8 +68,8 @@ static json_t *agent_json(const struct vm *vm)
 			 vm->agent_reason[0] ? vm->agent_reason : NULL, "version",
 			 vm->hello.agent_version, "kernel", vm->hello.kernel, "boot_id", boot_id,
 			 "scan_age_usec",
-			 vm->scan ? json_integer((json_int_t)(now_usec() - vm->scan->begun_usec)) :
-				    json_null());
+			 vm->scan ? json_integer((json_int_t)(now_usec() - vm->scan->begun_usec))
+				  : json_null());
 }
 
 static json_t *warnings_json(const struct vm *vm)
@@ -123,9 +123,9 @@ static json_t *vm_json(const struct manager *m, struct vm *vm)
 
 	return json_pack(
 		"{ss ss ss? sb ss so so so so so so so}", "name", vm->config.name, "state",
-		inv	   ? inv->status :
-		vm->busy ? "busy" :
-			   "absent",
+		inv	   ? inv->status
+		: vm->busy ? "busy"
+			   : "absent",
 		"reason", inv || !vm->reason[0] ? NULL : vm->reason, "act", vm->config.act,
 		"domain", vm->config.domain, "memory_bytes",
 		inv ? json_integer((json_int_t)inv->memory_bytes) : json_null(),
@@ -143,8 +143,7 @@ static json_t *users_json(const struct survey *s, size_t image)
 	const struct snapshot_holding *h = snapshot_holdings(&s->snapshot, image, &n);
 
 	for (size_t i = 0; i < n; i++)
-		json_array_append_new(users,
-				      json_string(s->vms[h[i].guest].vm->config.name));
+		json_array_append_new(users, json_string(s->vms[h[i].guest].vm->config.name));
 	return users;
 }
 
@@ -155,12 +154,11 @@ static json_t *image_json(const struct survey *s, size_t i)
 	return json_pack("{ss sI sI sI so ss ss? so}", "path", image->path, "device",
 			 (json_int_t)image->dev, "inode", (json_int_t)image->ino, "size_bytes",
 			 (json_int_t)image->bytes, "resident_bytes",
-			 image->residency.blocks ?
-				 json_integer(bytes(blockset_count(image->residency.blocks))) :
-				 json_null(),
-			 "trim", image->trim_refusal[0] ? image->trim_refusal : "allowed",
-			 "reason", image->reason[0] ? image->reason : NULL, "users",
-			 users_json(s, i));
+			 image->residency.blocks
+				 ? json_integer(bytes(blockset_count(image->residency.blocks)))
+				 : json_null(),
+			 "trim", image->trim_refusal[0] ? image->trim_refusal : "allowed", "reason",
+			 image->reason[0] ? image->reason : NULL, "users", users_json(s, i));
 }
 
 json_t *report_status(const struct manager *m)
@@ -172,9 +170,9 @@ json_t *report_status(const struct manager *m)
 	for (size_t i = 0; m->last && i < m->last->n_images; i++)
 		json_array_append_new(images, image_json(m->last, i));
 	return json_pack("{so s{ss sI sI sb} so so}", "host", host_json(), "daemon", "version",
-			 PAGEPACT_VERSION, "rss_bytes", (json_int_t)own_rss_bytes(),
-			 "uptime_usec", (json_int_t)(now_usec() - m->started_usec), "dry_run",
-			 m->dry_run, "vms", vms, "images", images);
+			 PAGEPACT_VERSION, "rss_bytes", (json_int_t)own_rss_bytes(), "uptime_usec",
+			 (json_int_t)(now_usec() - m->started_usec), "dry_run", m->dry_run, "vms",
+			 vms, "images", images);
 }
 
 static json_t *image_duplicates_json(const struct survey_image *image, const struct duplicates *d)
@@ -223,8 +221,7 @@ static bool image_used_by(const struct survey *s, size_t image, const struct vm 
 {
 	size_t i;
 
-	return !vm || (survey_vm_find(s, vm, &i) &&
-		       snapshot_holding_find(&s->snapshot, i, image));
+	return !vm || (survey_vm_find(s, vm, &i) && snapshot_holding_find(&s->snapshot, i, image));
 }
 
 json_t *report_duplicates(const struct survey *s, const struct vm *vm)
@@ -247,7 +244,7 @@ json_t *report_duplicates(const struct survey *s, const struct vm *vm)
 			json_array_append_new(vms, vm_duplicates_json(s, i));
 	return json_pack("{sI so so s{sI sI sI sI}}", "taken_usec", (json_int_t)s->taken_usec,
 			 "images", images, "vms", vms, "totals", "cached_bytes",
-			 bytes(sum.distinct), "copies_bytes", bytes(sum.copies),
-			 "duplicate_bytes", bytes(sum.duplicate), "copy_factor_permille",
+			 bytes(sum.distinct), "copies_bytes", bytes(sum.copies), "duplicate_bytes",
+			 bytes(sum.duplicate), "copy_factor_permille",
 			 (json_int_t)duplicates_factor_permille(sum.copies, sum.distinct));
 }

@@ -362,7 +362,8 @@ static void residency_start(struct survey *s, size_t number)
 
 	if (image->direct) {
 		snprintf(image->reason, sizeof(image->reason),
-			 "a guest has it open with O_DIRECT (cache=none), which the host's cache does "
+			 "a guest has it open with O_DIRECT (cache=none), which the host's cache "
+			 "does "
 			 "not serve");
 		return;
 	}

@@ -87,8 +87,8 @@ static int holdings_know(struct survey *s)
 	for (int pass = 0; pass < 2; pass++)
 		for (size_t i = 0; i < s->n_disks; i++) {
 			const struct survey_disk *d = &s->disks[i];
-			bool known = d->map && s->vms[d->vm].scanned &&
-				     !s->vms[d->vm].vm->scan->cut;
+			bool known =
+				d->map && s->vms[d->vm].scanned && !s->vms[d->vm].vm->scan->cut;
 
 			for (size_t n = 0; n < d->n_layers; n++) {
 				struct snapshot_holding *h = holding_of(s, d->vm, d->images[n]);

@@ -348,7 +348,10 @@ int vm_evict(struct vm *vm, const struct wire_evict *order, uint32_t length, uin
 int vm_name(struct vm *vm, const struct wire_identity *identity, uint64_t deadline_usec,
 	    vm_path_fn *done, void *userdata)
 {
-	int r = ask(vm, WIRE_NAME, identity, sizeof(*identity), deadline_usec, userdata);
+	int r = vm->hello.capabilities & WIRE_CAN_NAME ? 0 : -EOPNOTSUPP;
+
+	if (r >= 0)
+		r = ask(vm, WIRE_NAME, identity, sizeof(*identity), deadline_usec, userdata);
 
 	if (r >= 0)
 		vm->path_done = done;

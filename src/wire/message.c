@@ -186,7 +186,7 @@ static int scan_end_check(void *p)
 		c->other,	   c->placed,
 		c->superpages,	   c->superpages_free,
 		c->files,	   c->superpages_reclaimable,
-		end->lost_runs,
+		end->reserved,
 	};
 
 	for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)

@@ -201,7 +201,7 @@ struct wire_scan_end {
 	uint64_t elapsed_usec;
 	uint64_t cpu_usec;
 	uint64_t chunk_max_usec;
-	uint64_t lost_runs; /* not sent: the scan was cut short */
+	uint64_t reserved;
 };
 
 struct wire_evict_run {

@@ -230,61 +230,6 @@ static void test_identity(void **state)
 	assert_null(imagemap_free(NULL));
 }
 
-static void test_confirm(void **state)
-{
-	_cleanup_map_ struct imagemap *before = NULL, *after = NULL, *both = NULL;
-
-	(void)state;
-	assert_int_equal(
-		parse("[" ENTRY(0, 65536, 1, DATA AT(0)) "," ENTRY(
-			      65536, 65536, 0, DATA AT(327680)) "," ENTRY(131072, 65536, 0,
-									  DATA AT(393216)) "]",
-		      &before),
-		0);
-	/* The guest wrote 16 KiB over the base, and one cluster moved. */
-	assert_int_equal(
-		parse("[" ENTRY(0, 16384, 1, DATA AT(0)) "," ENTRY(16384, 16384, 0, DATA AT(16384)) "," ENTRY(
-			      32768, 32768, 1,
-			      DATA AT(32768)) "," ENTRY(65536, 65536, 0,
-							DATA AT(327680)) "," ENTRY(131072, 65536, 0,
-										   DATA AT(458752)) "]",
-		      &after),
-		0);
-	assert_int_equal(imagemap_confirm(before, after, &both), 0);
-	assert_int_equal(n_extents(both), 3);
-	assert_extent(both, 0, 0, 4, 1, 0);
-	assert_extent(both, 1, 8, 8, 1, 8);
-	assert_extent(both, 2, 16, 16, 0, 80);
-}
-
-static void test_translate(void **state)
-{
-	_cleanup_map_ struct imagemap *map = NULL;
-	_cleanup_blockset_ struct blockset *disk = blockset_new(), *file = blockset_new(),
-					   *back = blockset_new();
-
-	(void)state;
-	assert_int_equal(
-		parse("[" ENTRY(0, 65536, 1, DATA AT(0)) "," ENTRY(
-			      65536, 65536, 0, DATA AT(327680)) "," ENTRY(196608, 65536, 0,
-									  DATA AT(262144)) "]",
-		      &map),
-		0);
-	blockset_add(disk, 10, 10); /* 10..15 base, 16..19 top */
-	blockset_add(disk, 40, 20); /* 48..59 top */
-	imagemap_to_file(map, 0, disk, file);
-	assert_int_equal(blockset_count(file), 4 + 12);
-	assert_int_equal(blockset_count_run(file, 80, 4), 4);
-	assert_int_equal(blockset_count_run(file, 64, 12), 12);
-	imagemap_to_disk(map, 0, file, back);
-	assert_int_equal(blockset_count(back), 16);
-	assert_int_equal(blockset_and_count(back, disk), 16);
-	blockset_clear(file);
-	imagemap_to_file(map, 1, disk, file);
-	assert_int_equal(blockset_count(file), 6);
-	assert_int_equal(blockset_count_run(file, 10, 6), 6);
-}
-
 static void test_argv(void **state)
 {
 	const struct image_layer layers[] = {
@@ -320,8 +265,7 @@ int main(void)
 		cmocka_unit_test(test_kinds),	    cmocka_unit_test(test_unaligned),
 		cmocka_unit_test(test_beyond_file), cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_too_many),    cmocka_unit_test(test_lookup),
-		cmocka_unit_test(test_identity),    cmocka_unit_test(test_confirm),
-		cmocka_unit_test(test_translate),   cmocka_unit_test(test_argv),
+		cmocka_unit_test(test_identity),    cmocka_unit_test(test_argv),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
