@@ -62,6 +62,34 @@ int file_find(const struct mount_table *mounts, const struct disk_table *disks,
 	      const struct wire_identity *identity);
 
 /**
+ * struct file_key - a file as the scan and the events know it: enough to find it again, and to
+ * prove that what was found is the very same address_space
+ *
+ * Unlike struct wire_identity it is never sent, and it holds on every file system that opens files
+ * by handle, also where inode numbers are not unique (subvolumes of btrfs).
+ */
+struct file_key {
+	uint64_t mapping; /* a kernel address */
+	uint64_t inode;
+	uint64_t magic;
+	uint32_t device; /* as the kernel has it, of the super block: major << 20 | minor */
+	uint32_t generation;
+};
+
+/**
+ * file_open_key() - open for reading the file or block device whose page cache @key names
+ * @memmap: proves by memmap_peek() that the descriptor's address_space is @key's
+ *
+ * Opens nothing that could break a lease, wait for the network or ask a driver: only file systems
+ * on a list of local ones, found by a mount in any mount namespace.
+ *
+ * Return: a file descriptor to be closed soon; -EOPNOTSUPP for file systems that are not on the
+ * list; -ESTALE when the file is gone or its cache is another's; -EBUSY with a lease or a failed
+ * write; or another -errno.
+ */
+int file_open_key(struct memmap *memmap, struct mount_table *mounts, const struct file_key *key);
+
+/**
  * file_reopen() - open for reading what file_find() found
  *
  * Return: a file descriptor to be closed soon, or -errno.

@@ -6,8 +6,9 @@
  * their range, so whatever it lets through may be used as it stands.
  *
  * The host asks, the guest answers; a guest never asks anything. Everything that a request can
- * make an agent do is: look (SCAN, NAME), and ask its own kernel to drop page cache that the
- * agent itself has just seen clean and unmapped (EVICT).
+ * make an agent do is: look (SCAN, NAME, ASK), ask its own kernel to drop page cache that the
+ * agent itself has just seen clean and unmapped (EVICT, FREE, LIMIT), and have empty slab pages
+ * given back (FREE). HELD is a hint as to which of it goes first.
  *
  *	host                         agent
  *	WELCOME          ─────────▶
@@ -19,6 +20,14 @@
  *	                 ◀─────────  RESULT
  *	NAME             ─────────▶
  *	                 ◀─────────  PATH
+ *	LIMIT            ─────────▶
+ *	                 ◀─────────  REPORT          as it is with the new limit
+ *	ASK              ─────────▶
+ *	                 ◀─────────  REPORT
+ *	FREE             ─────────▶
+ *	                 ◀─────────  FREED
+ *	HELD             ─────────▶
+ *	                 ◀─────────  PONG
  *	PING             ─────────▶
  *	                 ◀─────────  PONG
  *	                 ◀─────────  ERROR           instead of any answer
@@ -62,12 +71,21 @@ enum wire_type {
 	WIRE_PING = 13,
 	WIRE_PONG = 14,
 	WIRE_ERROR = 15,
+	WIRE_LIMIT = 16,
+	WIRE_ASK = 17,
+	WIRE_REPORT = 18,
+	WIRE_FREE = 19,
+	WIRE_FREED = 20,
+	WIRE_HELD = 21,
 };
 
 enum wire_capability {
 	WIRE_CAN_SCAN = 1 << 0,
 	WIRE_CAN_EVICT = 1 << 1,
 	WIRE_CAN_NAME = 1 << 2,
+	WIRE_CAN_LIMIT = 1 << 3, /* hold a page cache limit, exactly */
+	WIRE_CAN_HEAT = 1 << 4,	 /* know when a page was last used */
+	WIRE_CAN_FREE = 1 << 5,	 /* without WIRE_CAN_EVICT: slab and the kernel's own reclaim only */
 };
 
 /* What a run of pages was, all of them, when the scan passed. */
@@ -166,7 +184,7 @@ struct wire_run {
 	uint32_t file;
 	uint32_t count;
 	uint32_t flags; /* enum wire_page_flag */
-	uint16_t age;	/* scans without a sign of use; UINT16_MAX: not known */
+	uint16_t age;	/* seconds since it was last seen used; UINT16_MAX: not known */
 	uint8_t order;	/* of the folios: 0 for single pages */
 	uint8_t reserved;
 };
@@ -238,6 +256,133 @@ struct wire_name {
 	struct wire_identity identity;
 };
 
+enum wire_limit_kind {
+	WIRE_LIMIT_GUEST, /* the host has no say: the guest's own configuration holds */
+	WIRE_LIMIT_OFF,	  /* no limit, whatever the guest's configuration says */
+	WIRE_LIMIT_BYTES,
+	WIRE_LIMIT_PERMILLE, /* of the guest's memory */
+	WIRE_LIMIT_KINDS,
+};
+
+/* The page cache limit that the host wants. Forgotten by the agent after 60 s without a word. */
+struct wire_limit {
+	uint32_t kind;	   /* enum wire_limit_kind */
+	uint32_t permille; /* 1 to 1000 with WIRE_LIMIT_PERMILLE, else 0 */
+	uint64_t bytes;	   /* with WIRE_LIMIT_BYTES, else 0 */
+};
+
+/* Who set the limit that holds. */
+enum wire_origin {
+	WIRE_ORIGIN_NONE, /* no limit */
+	WIRE_ORIGIN_FILE, /* /etc/pagepact/agent.conf */
+	WIRE_ORIGIN_SMBIOS,
+	WIRE_ORIGIN_CMDLINE,
+	WIRE_ORIGIN_HOST,
+	WIRE_ORIGINS,
+};
+
+enum wire_limit_state {
+	WIRE_STATE_OFF,
+	WIRE_STATE_UNDER,  /* the cache is below the limit */
+	WIRE_STATE_BRAKED, /* above it, and eviction rests: see brake */
+	WIRE_STATE_KEPT,   /* above it, and all that is left is mapped, dirty or recently used */
+	WIRE_STATE_CANNOT, /* this kernel does not let the agent hold one */
+	WIRE_STATES,
+};
+
+enum wire_brake {
+	WIRE_BRAKE_NONE,
+	WIRE_BRAKE_MEMORY,  /* memory pressure after our evictions */
+	WIRE_BRAKE_IO,	    /* I/O pressure, and evicted pages come back */
+	WIRE_BRAKE_REFAULT, /* too many of the evicted pages come back */
+	WIRE_BRAKE_QUOTA,   /* bytes a second, or CPU */
+	WIRE_BRAKES,
+};
+
+/* How the agent knows when pages are used. */
+enum wire_heat {
+	WIRE_HEAT_NONE,	     /* it does not: ages are unknown */
+	WIRE_HEAT_ACCESSED,  /* folio_mark_accessed() */
+	WIRE_HEAT_GET_PAGES, /* the tracepoint mm_filemap_get_pages */
+	WIRE_HEATS,
+};
+
+/* Ages of evicted pages: class n is 2^n seconds and less than twice that; 0: below 2 s, the last:
+ * all above, and not known. */
+#define WIRE_AGE_CLASSES 8
+
+struct wire_report {
+	uint64_t limit_bytes;	 /* UINT64_MAX: none */
+	uint64_t unmapped_bytes; /* page cache that nothing maps, by the kernel's own counters */
+	uint32_t limit_origin;	 /* enum wire_origin */
+	uint32_t limit_state;	 /* enum wire_limit_state */
+	uint32_t brake;		 /* enum wire_brake: why eviction rests, or last did */
+	uint32_t heat;		 /* enum wire_heat */
+	uint64_t brake_left_usec;
+	uint64_t brakes; /* how often eviction was stopped */
+	/* Since the agent was started. */
+	uint64_t evicted_bytes;
+	uint64_t refaulted_bytes; /* of those, read again within a minute */
+	uint64_t slab_freed_bytes;
+	uint64_t slab_pressed_bytes; /* by the shrinkers, above vm.min_slab_ratio */
+	uint64_t cpu_usec;
+	uint64_t events_lost;
+	/* Pages evicted at each age, and of these the ones that were read again within a minute. */
+	uint64_t evicted_by_age[WIRE_AGE_CLASSES];
+	uint64_t refaulted_by_age[WIRE_AGE_CLASSES];
+};
+
+struct wire_free {
+	uint64_t bytes;
+	uint32_t usec_max; /* answer by then with what was done; the asker asks again */
+	uint32_t reserved;
+};
+
+/* The order of reclaim inside a guest. */
+enum wire_step {
+	WIRE_STEP_FREE, /* pages that were free already, above the kernel's watermarks */
+	WIRE_STEP_SLAB, /* slab pages with no object in use */
+	WIRE_STEP_HELD, /* cold unmapped clean pages that the host holds (HELD) */
+	WIRE_STEP_SUPERPAGE, /* those that complete a superpage */
+	WIRE_STEP_COLD,	     /* other cold unmapped clean pages */
+	WIRE_STEPS,
+};
+
+enum wire_stopped {
+	WIRE_STOPPED_DONE,
+	WIRE_STOPPED_NOTHING_LEFT, /* that is clean, unmapped and not recently used */
+	WIRE_STOPPED_TIME,
+	WIRE_STOPPED_BRAKED,
+	WIRE_STOPPEDS,
+};
+
+struct wire_freed {
+	uint64_t asked_bytes;
+	uint64_t step_bytes[WIRE_STEPS];
+	uint64_t usec;
+	uint32_t stopped; /* enum wire_stopped */
+	uint32_t brake;	  /* enum wire_brake */
+};
+
+struct wire_held_run {
+	uint64_t block; /* of the disk */
+	uint64_t count;
+};
+
+/*
+ * Blocks of a disk that the host holds in its own page cache. Runs ascend and do not touch. The
+ * disk is named as in DISK. A message with the flag FIRST replaces what was said of that disk; what
+ * is said is true for 60 s.
+ */
+#define WIRE_HELD_FIRST 1
+struct wire_held {
+	char pci_address[16];
+	char serial[32];
+	uint32_t flags;
+	uint32_t count;
+	struct wire_held_run items[];
+};
+
 struct wire_path {
 	uint32_t length;
 	int32_t status; /* 0 or a positive errno */
@@ -267,6 +412,11 @@ union wire_message {
 	const struct wire_name *name;
 	const struct wire_path *path;
 	const struct wire_error *error;
+	const struct wire_limit *limit;
+	const struct wire_report *report;
+	const struct wire_free *free;
+	const struct wire_freed *freed;
+	const struct wire_held *held;
 };
 
 /**
