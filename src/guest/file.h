@@ -23,6 +23,8 @@
 #define FILE_SYSTEM_XFS	   0x58465342u
 #define FILE_SYSTEM_BDEVFS 0x62646576u
 
+struct memmap;
+
 struct mount_table {
 	struct {
 		uint32_t device; /* wire_identity's */
