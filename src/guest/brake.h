@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * When eviction has to rest, and for how long: pure, no clock and no files of its own.
+ *
+ * How it works
+ *
+ * Each second of eviction is told: what was evicted, what of it came back, and the guest's
+ * pressure. It stops at once
+ *
+ *	memory    when tasks stall for memory more than they did when eviction began, by more than
+ *	          1 % of the time (the limit at which Kata's agent stops, mem-agent)
+ *	refault   when of what was evicted in the last minute more than 5 % came back in the last 10
+ *s io        when tasks stall for I/O more than they did when eviction began, by more than 1 %, and
+ *more than 1 % of what was evicted comes back: stalls for I/O alone are what any reader of a disk
+ *has
+ *
+ * and rests for 5 s; for twice as long each time that it has to stop again within a minute, up to
+ * five minutes. Few refaults are no sign: below 256 in 10 s (1 MiB) nothing stops.
+ *
+ * The kernel's refault counters would tell nothing: eviction by fadvise leaves no shadow entries
+ * (findings 1.5), so what came back is counted by the watch.
+ */
+#ifndef PAGEPACT_GUEST_BRAKE_H
+#define PAGEPACT_GUEST_BRAKE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "wire/message.h"
+
+#define BRAKE_SECONDS	    60
+#define BRAKE_RECENT	    10
+#define BRAKE_REST_USEC	    5000000u
+#define BRAKE_REST_MAX_USEC 300000000u
+#define BRAKE_BLIND	    (-1) /* the kernel measures no pressure: PSI is off */
+
+/**
+ * struct brake_sample - what is so now
+ * @evicted_pages, @refaulted_pages: since the agent was started
+ * @memory_permyriad, @io_permyriad: share of the last 10 s in which some task stalled, in 1/10,000;
+ * BRAKE_BLIND where it is not known
+ */
+struct brake_sample {
+	uint64_t now_usec;
+	uint64_t evicted_pages;
+	uint64_t refaulted_pages;
+	int memory_permyriad;
+	int io_permyriad;
+};
+
+struct brake {
+	enum wire_brake reason; /* of the last stop, also after it is over */
+	uint64_t until_usec;
+	uint64_t rest_usec; /* the last one's length */
+	uint64_t stops;
+	/* Private. */
+	struct {
+		uint64_t evicted, refaulted;
+	} seconds[BRAKE_SECONDS]; /* by second, modulo */
+	uint64_t second;
+	uint64_t seen_evicted, seen_refaulted;
+	uint64_t idle_seconds; /* since something was evicted */
+	int memory_before, io_before;
+};
+
+/**
+ * brake_init() - nothing was evicted yet
+ */
+void brake_init(struct brake *b, uint64_t now_usec);
+
+/**
+ * brake_update() - take note of what is so now; to be called about once a second while there is
+ * eviction, and before it begins
+ */
+void brake_update(struct brake *b, const struct brake_sample *s);
+
+/** brake_holds() - whether eviction has to rest now */
+bool brake_holds(const struct brake *b, uint64_t now_usec);
+
+#endif
