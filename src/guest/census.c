@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 #define SUPERPAGE_PAGES 512
 #define HELD_FLAGS	(SCAN_LOCKED | SCAN_UNEVICTABLE | SCAN_PINNED | SCAN_NOT_UPTODATE)
@@ -22,57 +23,35 @@ int census_open(struct census *c, char *ret_reason, size_t reason_size)
 		snprintf(ret_reason, reason_size, "/proc/iomem tells no System RAM: not root?");
 		return r;
 	}
-	r = memmap_open(&c->memmap, ret_reason, reason_size);
-	if (r < 0)
-		return r;
-	r = age_init(&c->age, c->ram.pages);
-	if (r < 0) {
-		snprintf(ret_reason, reason_size, "out of memory");
-		census_done(c);
-	}
-	return r;
+	return memmap_open(&c->memmap, ret_reason, reason_size);
 }
 
 void census_done(struct census *c)
 {
 	c->memmap = memmap_close(c->memmap);
-	age_done(&c->age);
 	files_reset(&c->files);
 }
 
-/* Memory may be plugged in, and out, while the agent runs: ages are then counted anew. */
-static int ram_refresh(struct census *c)
+int census_begin(struct census *c, const struct heat *heat, const struct census_ops *ops,
+		 void *userdata)
 {
-	struct ram ram;
-	int r = ram_read("/proc/iomem", &ram);
-
-	if (r < 0 || memcmp(&ram, &c->ram, sizeof(ram)) == 0)
-		return r;
-	age_done(&c->age);
-	r = age_init(&c->age, ram.pages);
-	if (r >= 0)
-		c->ram = ram;
-	return r;
-}
-
-int census_begin(struct census *c, const struct census_ops *ops, void *userdata)
-{
-	int r = ram_refresh(c);
+	/* Memory may be plugged in, and out, while the agent runs. */
+	int r = ram_read("/proc/iomem", &c->ram);
 
 	if (r >= 0)
 		r = mount_table_read(&c->mounts, "/proc/self/mountinfo");
 	if (r < 0)
 		return r;
 	files_reset(&c->files);
+	c->heat = heat;
 	c->ops = ops;
 	c->userdata = userdata;
 	c->totals = (struct wire_census){ 0 };
 	c->disks = (struct disk_table){ .sysfs = "/sys" };
 	c->disks_told = 0;
 	c->runs_count = 0;
-	c->chunk_max_usec = 0;
-	c->range = 0;
-	c->pfn = c->ram.ranges[0].start;
+	c->began_usec = now_usec();
+	walk_begin(&c->walk, c->memmap, &c->ram);
 	return 0;
 }
 
@@ -310,6 +289,13 @@ static int run_add(struct census *c, const struct wire_run *next)
 	return r;
 }
 
+static uint16_t page_age(const struct census *c, const struct scan_page *p,
+			 const struct scan_owner *o, uint64_t frame)
+{
+	return c->heat ? heat_look(c->heat, p, frame - p->offset, o->mapping, c->began_usec).age_sec
+		       : UINT16_MAX;
+}
+
 static int page_add(struct census *c, const struct scan_page *p, const struct scan_owner *o,
 		    int file, uint64_t frame)
 {
@@ -319,7 +305,7 @@ static int page_add(struct census *c, const struct scan_page *p, const struct sc
 		.file = (uint32_t)file,
 		.count = 1,
 		.flags = run_flags(p),
-		.age = age_see(&c->age, frame, o->inode, p->index, p->flags),
+		.age = page_age(c, p, o, frame),
 		.order = p->order,
 	};
 
@@ -329,14 +315,14 @@ static int page_add(struct census *c, const struct scan_page *p, const struct sc
 	return run_add(c, &next);
 }
 
-static int chunk_files(struct census *c, unsigned count, uint64_t frame)
+static int chunk_files(struct census *c)
 {
 	const struct scan_page *pages = memmap_pages(c->memmap);
 	unsigned owners_count, last = UINT32_MAX;
 	const struct scan_owner *owners = memmap_owners(c->memmap, &owners_count);
 	int file = -1;
 
-	for (unsigned i = 0; i < count; i++) {
+	for (unsigned i = 0; i < c->walk.count; i++) {
 		const struct scan_page *p = &pages[i];
 		int r;
 
@@ -358,7 +344,7 @@ static int chunk_files(struct census *c, unsigned count, uint64_t frame)
 							  : WIRE_UNPLACED_FAILED]++;
 			continue;
 		}
-		r = page_add(c, p, &owners[last], file, frame + i);
+		r = page_add(c, p, &owners[last], file, c->walk.start + i);
 		if (r < 0)
 			return r;
 	}
@@ -367,35 +353,14 @@ static int chunk_files(struct census *c, unsigned count, uint64_t frame)
 
 int census_step(struct census *c)
 {
-	const struct ram_range *range = &c->ram.ranges[c->range];
-	uint64_t end = range->start + range->count;
-	/* Up to the next multiple, so that no superpage lies in two chunks. */
-	unsigned count = (unsigned)(SCAN_CHUNK_PAGES - c->pfn % SCAN_CHUNK_PAGES);
-	uint64_t usec;
-	int r;
-
-	if (count > end - c->pfn)
-		count = (unsigned)(end - c->pfn);
-	r = memmap_scan(c->memmap, c->pfn, count, &usec);
-	if (r < 0)
-		return r;
-	if (usec > c->chunk_max_usec)
-		c->chunk_max_usec = usec;
-
 	const struct scan_page *pages = memmap_pages(c->memmap);
-	for (unsigned i = 0; i < count; i++)
+	int r = walk_step(&c->walk);
+
+	if (r <= 0)
+		return r < 0 ? r : runs_flush(c);
+	for (unsigned i = 0; i < c->walk.count; i++)
 		totals_add(&c->totals, &pages[i]);
-	superpages_add(&c->totals, pages, c->pfn, count);
-	r = chunk_files(c, count, range->before + c->pfn - range->start);
-	if (r < 0)
-		return r;
-	c->pfn += count;
-	if (c->pfn < end)
-		return 1;
-	if (++c->range < c->ram.count) {
-		c->pfn = c->ram.ranges[c->range].start;
-		return 1;
-	}
-	age_scan_done(&c->age);
-	return runs_flush(c);
+	superpages_add(&c->totals, pages, c->walk.start, c->walk.count);
+	r = chunk_files(c);
+	return r < 0 ? r : 1;
 }

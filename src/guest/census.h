@@ -9,12 +9,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "guest/age.h"
 #include "guest/disk.h"
 #include "guest/file.h"
 #include "guest/files.h"
+#include "guest/heat.h"
 #include "guest/memmap.h"
 #include "guest/ram.h"
+#include "guest/walk.h"
 #include "wire/message.h"
 
 /**
@@ -33,7 +34,7 @@ struct census_ops {
 struct census {
 	struct memmap *memmap;
 	struct ram ram;
-	struct age_table age;
+	const struct heat *heat;
 	const struct census_ops *ops;
 	void *userdata;
 
@@ -42,9 +43,8 @@ struct census {
 	struct files files;
 	struct disk_table disks;
 	struct mount_table mounts;
-	uint64_t chunk_max_usec;
-	unsigned range;
-	uint64_t pfn;
+	struct walk walk;
+	uint64_t began_usec;
 	unsigned disks_told;
 	uint32_t runs_count;
 	struct wire_run runs[WIRE_ITEMS_MAX];
@@ -65,10 +65,12 @@ void census_done(struct census *c);
 
 /**
  * census_begin() - start a pass
+ * @heat: for the pages' ages; NULL: they are not known
  *
  * Return: 0 or -errno.
  */
-int census_begin(struct census *c, const struct census_ops *ops, void *userdata);
+int census_begin(struct census *c, const struct heat *heat, const struct census_ops *ops,
+		 void *userdata);
 
 /**
  * census_step() - look at one more chunk

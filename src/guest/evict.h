@@ -1,26 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Evicts exactly the pages that it was asked for, and no others, from the page cache.
- *
- * How it works
- *
- * posix_fadvise(POSIX_FADV_DONTNEED) alone is not exact: it starts writeback of what is dirty,
- * drops hot pages as readily as cold ones, drops a large folio only when the range covers it
- * whole, and tells nothing (findings 1.6). So each range is looked at first (memmap_peek(), the
- * very pages in the file's cache), and only pages that are clean, unmapped, held by nobody and
- * not hot at that moment are asked for, in ranges that begin and end with their folios. Of a
- * folio that is wanted in part, the part is mapped and paged out first, which makes the kernel
- * split the folio. Then the range is looked at again, and only what is no longer there counts as
- * evicted.
- *
- * Between the look and the kernel's act a page may be dirtied or mapped: the kernel then refuses
- * it or, when dirtied, begins its writeback early. No data is lost by either.
+ * Carries out the host's orders: evicts the pages that it named, where they lie on the blocks that
+ * it counts with, and are not hot (piece.h, heat.h).
  */
 #ifndef PAGEPACT_GUEST_EVICT_H
 #define PAGEPACT_GUEST_EVICT_H
 
 #include "guest/disk.h"
 #include "guest/file.h"
+#include "guest/heat.h"
 #include "guest/memmap.h"
 #include "wire/message.h"
 
@@ -39,7 +27,7 @@ int evict_find(struct memmap *memmap, const struct mount_table *mounts,
  *
  * Trouble with the file as a whole is in @ret->status.
  */
-void evict_file(struct memmap *memmap, const struct mount_table *mounts, struct disk_table *disks,
-		const struct wire_evict *order, struct wire_result *ret);
+void evict_file(struct memmap *memmap, const struct heat *heat, const struct mount_table *mounts,
+		struct disk_table *disks, const struct wire_evict *message, struct wire_result *ret);
 
 #endif

@@ -332,10 +332,12 @@ struct wire_report {
 	uint64_t refaulted_by_age[WIRE_AGE_CLASSES];
 };
 
+/* More of the same request: what is free by now is what the request freed, and does not count. */
+#define WIRE_FREE_MORE 1
 struct wire_free {
 	uint64_t bytes;
-	uint32_t usec_max; /* answer by then with what was done; the asker asks again */
-	uint32_t reserved;
+	uint32_t usec_max; /* answer by then with what was done; the asker asks again for the rest */
+	uint32_t flags;
 };
 
 /* The order of reclaim inside a guest. */

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest/bound.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "guest/psi.h"
+
+#define PAGE_BYTES 4096
+
+/* 5 % below the limit, so that not every page that comes wakes the agent. */
+#define BELOW_DIVISOR 20
+/* Of the limit, from here on the sensor is on. */
+#define NEAR_PERCENT 80
+/* Work between two looks at the port: a scan's chunk takes as long. */
+#define TURN_USEC 5000
+/* The kernel's counters are per CPU and folded late (vm_stat_threshold, at most 125 pages each): a
+ * wake-up that finds too little over the limit would follow another. */
+#define WAKE_LEAST_PAGES 256
+/* The ring of events holds several thousand runs; a stream of small files makes one each. */
+#define WAKE_MOST_PAGES 4096
+#define SWEEP_WAIT_USEC	    10000000u
+#define SWEEP_WAIT_MAX_USEC 300000000u
+#define RETRY_USEC	    100000
+
+static uint64_t thread_usec(void)
+{
+	return clock_usec(CLOCK_THREAD_CPUTIME_ID);
+}
+
+void bound_init(struct bound *b, struct shed *shed, struct nodes *nodes, const struct ram *ram,
+		const struct settings *settings, uint64_t now)
+{
+	*b = (struct bound){
+		.shed = shed,
+		.nodes = nodes,
+		.ram = ram,
+		.limit_pages = UINT64_MAX,
+		.bytes_per_sec = settings->evict_bytes_per_sec,
+		.quota_bytes = settings->evict_bytes_per_sec,
+		.quota_usec = now,
+		.sweep_wait_usec = SWEEP_WAIT_USEC,
+	};
+	brake_init(&b->brake, now);
+	budget_init(&b->cpu, settings->evict_cpu_permille, now, 0);
+}
+
+void bound_set(struct bound *b, const struct limit *limit, enum wire_origin origin)
+{
+	b->limit = *limit;
+	b->origin = limit->kind == LIMIT_NONE && origin != WIRE_ORIGIN_HOST ? WIRE_ORIGIN_NONE
+									     : origin;
+	b->sweep_due_usec = 0;
+	b->sweep_wait_usec = SWEEP_WAIT_USEC;
+	if (limit->kind == LIMIT_NONE) {
+		b->limit_pages = UINT64_MAX;
+		b->state = WIRE_STATE_OFF;
+		b->hurry = false;
+		shed_done(b->shed);
+	}
+}
+
+void bound_sample(struct bound *b, uint64_t now)
+{
+	struct watch_returns returns;
+	struct psi memory, io;
+	struct brake_sample s = { .now_usec = now, .evicted_pages = b->shed->evicted_pages };
+
+	if (now - b->sampled_usec < USEC_PER_SEC)
+		return;
+	b->sampled_usec = now;
+	watch_returns(b->shed->heat->watch, &returns);
+	for (int i = 0; i < WIRE_AGE_CLASSES; i++)
+		s.refaulted_pages += returns.refaulted[i];
+	s.memory_permyriad = psi_read("", "memory", &memory) < 0 ? BRAKE_BLIND
+								  : (int)memory.some_permyriad;
+	s.io_permyriad = psi_read("", "io", &io) < 0 ? BRAKE_BLIND : (int)io.some_permyriad;
+	brake_update(&b->brake, &s);
+}
+
+/* What is over the limit on each node becomes the goal. Return: pages until the limit, at least. */
+static uint64_t goal_set(struct bound *b)
+{
+	uint64_t room = UINT64_MAX;
+
+	memset(b->goal.pages, 0, sizeof(b->goal.pages));
+	b->goal.held_only = false;
+	b->limit_pages = 0;
+	b->unmapped_pages = 0;
+	for (unsigned i = 0; i < b->nodes->count; i++) {
+		uint64_t limit = limit_pages(&b->limit, b->nodes, i);
+		uint64_t unmapped = b->nodes->nodes[i].unmapped_pages;
+
+		b->unmapped_pages += unmapped;
+		if (limit == UINT64_MAX) {
+			b->limit_pages = UINT64_MAX;
+			continue;
+		}
+		if (b->limit_pages != UINT64_MAX)
+			b->limit_pages += limit;
+		if (unmapped > limit)
+			b->goal.pages[i] = unmapped - limit + limit / BELOW_DIVISOR;
+		else if (limit - unmapped < room)
+			room = limit - unmapped;
+	}
+	return room;
+}
+
+static void wake_set(struct bound *b, uint64_t room)
+{
+	if (room > WAKE_MOST_PAGES)
+		room = WAKE_MOST_PAGES;
+	watch_wake_after(b->shed->heat->watch, room > WAKE_LEAST_PAGES ? room : WAKE_LEAST_PAGES);
+}
+
+static void quota_refill(struct bound *b, uint64_t now)
+{
+	uint64_t elapsed = now - b->quota_usec;
+
+	if (elapsed > USEC_PER_SEC)
+		elapsed = USEC_PER_SEC;
+	b->quota_usec = now;
+	b->quota_bytes += b->bytes_per_sec * elapsed / USEC_PER_SEC;
+	if (b->quota_bytes > b->bytes_per_sec)
+		b->quota_bytes = b->bytes_per_sec;
+}
+
+/* Return: how long a brake or a quota makes eviction wait; 0: not at all. */
+static uint64_t rest_usec(struct bound *b, uint64_t now)
+{
+	uint64_t wait = budget_wait_usec(&b->cpu, now, b->cpu_usec);
+
+	quota_refill(b, now);
+	if (!b->quota_bytes && !wait)
+		wait = RETRY_USEC;
+	if (wait)
+		b->brake.reason = WIRE_BRAKE_QUOTA;
+	if (brake_holds(&b->brake, now))
+		wait = b->brake.until_usec - now;
+	return wait;
+}
+
+/* Return: 0 when the queues have something, else how long until they may. */
+static uint64_t queues_fill(struct bound *b, uint64_t now)
+{
+	struct shed *s = b->shed;
+	uint64_t kept, sweep;
+
+	if (s->sweeping)
+		return shed_sweep_step(s) < 0 ? RETRY_USEC : 0;
+	if (s->queues[SHED_FRESH].count || s->queues[SHED_SOLE].count)
+		return 0;
+	kept = shed_retry_kept(s, now);
+	if (!kept)
+		return 0;
+	sweep = now < b->sweep_due_usec ? b->sweep_due_usec - now : 0;
+	if (!sweep && (s->incomplete || kept == UINT64_MAX)) {
+		shed_sweep_begin(s, b->ram, false);
+		b->sweep_due_usec = now + b->sweep_wait_usec;
+		if (b->sweep_wait_usec < SWEEP_WAIT_MAX_USEC)
+			b->sweep_wait_usec *= 2;
+		return 0;
+	}
+	return kept < sweep || !s->incomplete ? kept : sweep;
+}
+
+/* Sheds until the goal is met or the turn is over. Return: as bound_turn(). */
+static uint64_t goal_work(struct bound *b, uint64_t begun)
+{
+	struct shed *s = b->shed;
+	uint64_t before = s->evicted_pages, wait = 0;
+
+	while (!wait && shed_goal_left(&b->goal) && now_usec() - begun < TURN_USEC) {
+		wait = queues_fill(b, begun);
+		if (wait || s->sweeping)
+			continue;
+		bool fresh = s->queues[SHED_FRESH].count > 0;
+
+		b->goal.held_only = fresh && held_any(&s->held, begun);
+		if (shed_piece(s, fresh ? SHED_FRESH : SHED_SOLE, &b->goal) < 0)
+			wait = RETRY_USEC;
+	}
+	uint64_t bytes = (s->evicted_pages - before) * PAGE_BYTES;
+
+	b->quota_bytes -= bytes < b->quota_bytes ? bytes : b->quota_bytes;
+	if (bytes)
+		b->sweep_wait_usec = SWEEP_WAIT_USEC;
+	return wait;
+}
+
+static uint64_t bound_work(struct bound *b, uint64_t now)
+{
+	uint64_t wait = rest_usec(b, now), cpu = thread_usec();
+
+	if (wait) {
+		b->state = WIRE_STATE_BRAKED;
+		return wait;
+	}
+	wait = goal_work(b, now);
+	b->cpu_usec += thread_usec() - cpu;
+	b->state = wait ? WIRE_STATE_KEPT : WIRE_STATE_UNDER;
+	return wait;
+}
+
+uint64_t bound_turn(struct bound *b)
+{
+	uint64_t now = now_usec(), room;
+
+	if (b->limit.kind == LIMIT_NONE) {
+		wake_set(b, UINT64_MAX);
+		return shed_drain(b->shed, false) < 0 ? RETRY_USEC : BOUND_NEVER;
+	}
+	if (shed_drain(b->shed, true) < 0 || nodes_count(b->nodes) < 0)
+		return RETRY_USEC;
+	room = goal_set(b);
+	b->hurry = b->limit_pages != UINT64_MAX &&
+		   b->unmapped_pages > b->limit_pages / 100 * NEAR_PERCENT;
+	wake_set(b, room);
+	bound_sample(b, now);
+	if (!shed_goal_left(&b->goal)) {
+		b->state = b->limit_pages == UINT64_MAX ? WIRE_STATE_OFF : WIRE_STATE_UNDER;
+		/* What comes back of what was evicted shows for a while. */
+		return b->brake.idle_seconds < BRAKE_SECONDS ? USEC_PER_SEC : BOUND_NEVER;
+	}
+	return bound_work(b, now);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Holds the page cache limit: an upper bound on what is cached and not mapped.
+ *
+ * How it works
+ *
+ * The watch wakes the agent when as many pages have come as were left below the limit. Above it,
+ * on any node, the excess and 5 % of the limit more are shed (shed.h), oldest first, in batches:
+ * the kernel's own counters are read again after each. It rests when the brake says so or a quota
+ * is used up, and when all that is left is mapped, dirty or hot; the cache may then be larger
+ * than the limit, and the report says why. While the cache is near the limit the sensor of uses is
+ * on, so that what is hot is known when it has to be.
+ */
+#ifndef PAGEPACT_GUEST_BOUND_H
+#define PAGEPACT_GUEST_BOUND_H
+
+#include "guest/brake.h"
+#include "guest/budget.h"
+#include "guest/nodes.h"
+#include "guest/settings.h"
+#include "guest/shed.h"
+
+#define BOUND_NEVER UINT64_MAX
+
+struct bound {
+	struct shed *shed;
+	struct nodes *nodes;
+	const struct ram *ram;
+	struct limit limit;
+	enum wire_origin origin;
+	enum wire_limit_state state;
+	uint64_t limit_pages;	 /* of all nodes, UINT64_MAX: none */
+	uint64_t unmapped_pages; /* of all nodes */
+	struct shed_goal goal;
+	struct brake brake;
+	uint64_t sampled_usec; /* when the brake was told last */
+	struct budget cpu;
+	uint64_t cpu_usec;    /* used for eviction so far */
+	uint64_t bytes_per_sec;
+	uint64_t quota_bytes; /* that may be evicted now */
+	uint64_t quota_usec;  /* when that was right */
+	uint64_t sweep_due_usec;
+	uint64_t sweep_wait_usec;
+	bool hurry; /* the limit is near: the sensor has to be on */
+};
+
+/**
+ * bound_init() - without a limit
+ * @settings: for the quotas
+ */
+void bound_init(struct bound *b, struct shed *shed, struct nodes *nodes, const struct ram *ram,
+		const struct settings *settings, uint64_t now_usec);
+
+/**
+ * bound_set() - set the limit
+ */
+void bound_set(struct bound *b, const struct limit *limit, enum wire_origin origin);
+
+/**
+ * bound_turn() - do what there is to do now, for some milliseconds at most
+ *
+ * Return: microseconds until the next turn is due; 0: at once; BOUND_NEVER: when the watch wakes.
+ */
+uint64_t bound_turn(struct bound *b);
+
+/**
+ * bound_sample() - tell the brake what is so, at most once a second
+ */
+void bound_sample(struct bound *b, uint64_t now_usec);
+
+#endif

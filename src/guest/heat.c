@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest/heat.h"
+
+#include "base/clock.h"
+
+/* Not seen in three of the sensor's turns. */
+#define UNSEEN_SEC (3 * HEAT_DUTY_PERIOD_USEC / USEC_PER_SEC)
+
+#define USED_MORE_THAN_ONCE (SCAN_ACTIVE | SCAN_WORKINGSET)
+
+static bool has_sensor(const struct heat *h)
+{
+	return h->watch && watch_sensor(h->watch) != WIRE_HEAT_NONE;
+}
+
+static bool is_watched_for(const struct heat *h, uint32_t sec, uint64_t now_usec)
+{
+	return h->is_on && now_usec - h->since_usec >= (uint64_t)sec * USEC_PER_SEC;
+}
+
+struct heat_view heat_look(const struct heat *h, const struct scan_page *page, uint64_t frame,
+			   uint64_t mapping, uint64_t now_usec)
+{
+	struct heat_view view = { .age_sec = UINT16_MAX, .age_class = WIRE_AGE_CLASSES - 1 };
+	bool flags_count = true;
+
+	if (has_sensor(h)) {
+		struct watch_heat heat =
+			watch_heat(h->watch, frame, mapping, page->index - page->offset);
+
+		view.hot = heat.known && heat.uses > 1 && heat.age_sec < h->hot_sec;
+		view.age_class = (uint8_t)watch_age_class(heat);
+		if (heat.known)
+			view.age_sec = heat.age_sec < UINT16_MAX ? (uint16_t)heat.age_sec
+								 : UINT16_MAX - 1;
+		flags_count = !is_watched_for(h, h->hot_sec, now_usec) &&
+			      !(heat.known && heat.age_sec >= UNSEEN_SEC);
+	}
+	if (flags_count && page->flags & USED_MORE_THAN_ONCE)
+		view.hot = true;
+	return view;
+}
+
+static void heat_switch(struct heat *h, bool on, uint64_t now_usec)
+{
+	if (watch_sense(h->watch, on) < 0 && on)
+		return;
+	h->is_on = on;
+	h->since_usec = now_usec;
+}
+
+uint64_t heat_turn(struct heat *h, bool needed, uint64_t now_usec)
+{
+	uint64_t passed = now_usec - h->since_usec;
+	uint64_t due = h->is_on ? HEAT_DUTY_ON_USEC : HEAT_DUTY_PERIOD_USEC - HEAT_DUTY_ON_USEC;
+
+	if (!has_sensor(h))
+		return UINT64_MAX;
+	if (needed) {
+		if (!h->is_on)
+			heat_switch(h, true, now_usec);
+		return UINT64_MAX;
+	}
+	if (passed < due)
+		return due - passed;
+	heat_switch(h, !h->is_on, now_usec);
+	return h->is_on ? HEAT_DUTY_ON_USEC : HEAT_DUTY_PERIOD_USEC - HEAT_DUTY_ON_USEC;
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest/shed.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "guest/piece.h"
+
+#define KEPT_WAIT_USEC	   1000000u
+#define KEPT_WAIT_MAX_USEC 60000000u
+
+/* One piece, while it is worked on. */
+struct shed_piece {
+	struct shed *shed;
+	struct shed_goal *goal;
+	struct file_key key;
+	uint64_t now_usec;
+	bool choosy; /* only what is held by the host */
+	struct piece piece;
+	uint8_t age_class[PIECE_PAGES];
+	uint8_t node[PIECE_PAGES];
+	bool held[PIECE_PAGES];
+	bool unheld[PIECE_PAGES]; /* stayed for that reason */
+};
+
+void shed_init(struct shed *s)
+{
+	s->kept_wait_usec = KEPT_WAIT_USEC;
+	s->incomplete = true;
+}
+
+void shed_done(struct shed *s)
+{
+	for (int i = 0; i < SHED_QUEUES; i++)
+		spans_done(&s->queues[i]);
+	held_done(&s->held);
+	s->sweeping = false;
+	s->incomplete = true;
+	s->kept_wait_usec = KEPT_WAIT_USEC;
+	s->kept_due_usec = 0;
+}
+
+uint64_t shed_goal_left(const struct shed_goal *goal)
+{
+	uint64_t left = 0;
+
+	for (int i = 0; i < NODES_MAX; i++)
+		left += goal->pages[i];
+	return left;
+}
+
+/* What does not fit is found again by a sweep. */
+static int queue_push(struct shed *s, enum shed_queue to, const struct file_key *key,
+		      uint64_t index, uint32_t count, uint16_t age_sec)
+{
+	int r = spans_push(&s->queues[to], key, index, count, age_sec);
+
+	if (r != -ENOBUFS && r != -ENOMEM)
+		return r;
+	s->incomplete = true;
+	return 0;
+}
+
+static int run_take(const struct watch_run *run, void *userdata)
+{
+	struct shed *s = userdata;
+	struct file_key key = {
+		.mapping = run->mapping,
+		.inode = run->inode,
+		.magic = run->magic,
+		.device = run->device,
+		.generation = run->generation,
+	};
+
+	return queue_push(s, SHED_FRESH, &key, run->index, run->count, 0);
+}
+
+static int run_drop(const struct watch_run *run, void *userdata)
+{
+	(void)run;
+	(void)userdata;
+	return 0;
+}
+
+int shed_drain(struct shed *s, bool keep)
+{
+	int r = watch_drain(s->heat->watch, keep ? run_take : run_drop, s);
+	uint64_t lost = watch_lost(s->heat->watch);
+
+	if (!keep || lost != s->lost)
+		s->incomplete = true;
+	s->lost = lost;
+	return r;
+}
+
+static enum fate shed_judge(unsigned i, const struct scan_page *page, uint64_t frame,
+			    void *userdata)
+{
+	struct shed_piece *p = userdata;
+	struct heat_view heat =
+		heat_look(p->shed->heat, page, frame, p->key.mapping, p->now_usec);
+	unsigned node = nodes_of(p->shed->nodes, frame);
+
+	if (heat.hot)
+		return FATE_HOT;
+	if (!p->goal->pages[node])
+		return FATE_OTHER;
+	if (p->choosy && !p->held[i]) {
+		p->unheld[i] = true;
+		return FATE_OTHER;
+	}
+	p->age_class[i] = heat.age_class;
+	p->node[i] = (uint8_t)node;
+	return FATE_EVICTED;
+}
+
+static int shed_check(const struct scan_owner *owner, void *userdata)
+{
+	const struct shed_piece *p = userdata;
+
+	return owner->mapping == p->key.mapping ? 0 : -ESTALE;
+}
+
+/* Of a block device's own pages the inode number is the device's. */
+static dev_t key_device(const struct file_key *key)
+{
+	uint64_t device = key->magic == FILE_SYSTEM_BDEVFS ? key->inode : key->device;
+
+	return makedev((unsigned)(device >> 20), (unsigned)(device & 0xfffff));
+}
+
+/* Which pages the host holds. What lies on no disk that we know is held by nobody. */
+static void piece_find_held(struct shed_piece *p)
+{
+	struct disk_table disks = { .sysfs = "/sys" };
+	struct wire_extent extents[PIECE_PAGES];
+	bool is_device = p->key.magic == FILE_SYSTEM_BDEVFS;
+	struct wire_identity identity = {
+		.kind = is_device ? WIRE_FILE_BLOCK_DEVICE : WIRE_FILE_REGULAR,
+	};
+	struct disk_place place;
+	const struct piece *piece = &p->piece;
+	uint64_t end = piece->index + piece->count;
+	int n = disk_find(&disks, key_device(&p->key), &place);
+
+	memset(p->held, 0, sizeof(p->held));
+	if (n >= 0)
+		n = file_extents(piece->fd, &identity, &place, piece->index, piece->count, extents,
+				 PIECE_PAGES);
+	for (int i = 0; i < n; i++) {
+		const struct wire_extent *e = &extents[i];
+		uint64_t at = e->index > piece->index ? e->index : piece->index;
+
+		for (; at < end && at < e->index + e->count; at++)
+			p->held[at - piece->index] = held_has(&p->shed->held,
+							      &disks.disks[place.disk],
+							      e->block + at - e->index);
+	}
+}
+
+/* Where a page that is still cached goes next; SHED_QUEUES: nowhere. */
+static enum shed_queue page_next(const struct shed_piece *p, enum shed_queue from, unsigned i)
+{
+	switch (p->piece.fates[i]) {
+	case FATE_EVICTED:
+	case FATE_GONE:
+		return SHED_QUEUES;
+	case FATE_OTHER:
+		if (p->unheld[i])
+			return from == SHED_SUPER ? SHED_SOLE_SUPER : SHED_SOLE;
+		return SHED_KEPT;
+	default:
+		return SHED_KEPT;
+	}
+}
+
+static int piece_requeue(struct shed_piece *p, enum shed_queue from)
+{
+	unsigned count = p->piece.count;
+
+	for (unsigned i = 0, end; i < count; i = end) {
+		enum shed_queue to = page_next(p, from, i);
+		int r = 0;
+
+		for (end = i + 1; end < count && page_next(p, from, end) == to; end++)
+			;
+		if (to != SHED_QUEUES)
+			r = queue_push(p->shed, to, &p->key, p->piece.index + i, end - i, 0);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void piece_account(struct shed_piece *p)
+{
+	for (unsigned i = 0; i < p->piece.count; i++) {
+		if (p->piece.fates[i] != FATE_EVICTED)
+			continue;
+		watch_evicted(p->shed->heat->watch, p->key.device, p->key.inode,
+			      p->piece.index + i, p->age_class[i]);
+		p->goal->pages[p->node[i]] -= p->goal->pages[p->node[i]] > 0;
+		p->goal->evicted++;
+		p->shed->evicted_pages++;
+	}
+}
+
+int shed_piece(struct shed *s, enum shed_queue from, struct shed_goal *goal)
+{
+	struct shed_piece p = { .shed = s, .goal = goal, .now_usec = now_usec() };
+	uint64_t index;
+	uint32_t count;
+	int r;
+
+	if (!spans_pop(&s->queues[from], &p.key, &index, &count))
+		return 0;
+	_cleanup_close_ int fd = file_open_key(s->memmap, s->mounts, &p.key);
+	/* Gone, with its pages; or none that we open. */
+	if (fd < 0 && fd != -EBUSY)
+		return 1;
+	p.piece = (struct piece){ .fd = fd, .index = index, .count = count };
+	p.choosy = goal->held_only;
+	if (p.choosy)
+		piece_find_held(&p);
+	r = fd < 0 ? fd : piece_evict(s->memmap, &p.piece, shed_judge, shed_check, &p);
+	if (r < 0)
+		memset(p.piece.fates, r == -EBUSY ? FATE_HELD : FATE_GONE, count);
+	piece_account(&p);
+	if (goal->evicted)
+		s->kept_wait_usec = KEPT_WAIT_USEC;
+	r = piece_requeue(&p, from);
+	return r < 0 ? r : 1;
+}
+
+uint64_t shed_retry_kept(struct shed *s, uint64_t now_usec)
+{
+	struct spans fresh = s->queues[SHED_FRESH];
+
+	if (!s->queues[SHED_KEPT].count)
+		return UINT64_MAX;
+	if (now_usec < s->kept_due_usec)
+		return s->kept_due_usec - now_usec;
+	s->queues[SHED_FRESH] = s->queues[SHED_KEPT];
+	s->queues[SHED_KEPT] = fresh;
+	s->kept_due_usec = now_usec + s->kept_wait_usec;
+	if (s->kept_wait_usec < KEPT_WAIT_MAX_USEC)
+		s->kept_wait_usec *= 2;
+	return 0;
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sheds page cache: takes cold, clean, unmapped pages from queues and evicts them.
+ *
+ * How it works
+ *
+ * Pages enter the queues as they enter the cache (the watch tells, oldest first), and by a sweep
+ * over memory for what was there before, coldest first. A queue is a list of hints: each piece is
+ * opened by its file's key, looked at, judged by its heat, evicted and looked at again (piece.h).
+ * What is cold but not held by the host, while the host has said what it holds, goes to a queue of
+ * its own and its turn comes after; what is hot, mapped, dirty or held goes to the queue of those
+ * kept, and is looked at again later, at growing intervals. What does not fit in a queue is found
+ * by the next sweep.
+ */
+#ifndef PAGEPACT_GUEST_SHED_H
+#define PAGEPACT_GUEST_SHED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "guest/disk.h"
+#include "guest/file.h"
+#include "guest/heat.h"
+#include "guest/held.h"
+#include "guest/memmap.h"
+#include "guest/nodes.h"
+#include "guest/spans.h"
+#include "guest/walk.h"
+
+enum shed_queue {
+	SHED_SUPER,	 /* would complete a superpage */
+	SHED_FRESH,	 /* in the order in which they came */
+	SHED_SOLE_SUPER, /* of the first, what the host does not hold */
+	SHED_SOLE,	 /* of the second, what the host does not hold */
+	SHED_KEPT,
+	SHED_QUEUES,
+};
+
+struct shed {
+	struct memmap *memmap;
+	struct mount_table *mounts;
+	struct heat *heat;
+	const struct nodes *nodes;
+	struct held held;
+	struct spans queues[SHED_QUEUES];
+	bool incomplete; /* something that is cached is in no queue: a sweep is due */
+	bool sweeping;
+	bool by_superpage;
+	struct walk walk;
+	uint64_t kept_due_usec;
+	uint64_t kept_wait_usec;
+	uint64_t evicted_pages; /* ever */
+	uint64_t lost;		/* of the watch's runs, as last seen */
+};
+
+/**
+ * struct shed_goal - what is wanted
+ * @pages: of each node; a piece goes whole, so it may become a little more
+ * @held_only: leave what the host does not hold for later
+ * @evicted: result, of all nodes
+ */
+struct shed_goal {
+	uint64_t pages[NODES_MAX];
+	bool held_only;
+	uint64_t evicted;
+};
+
+/**
+ * shed_init() - with empty queues
+ */
+void shed_init(struct shed *s);
+
+/**
+ * shed_done() - forget all queues, and what the host holds
+ */
+void shed_done(struct shed *s);
+
+/**
+ * shed_drain() - take in what has entered the cache
+ * @keep: into the queues; else it is thrown away
+ *
+ * Return: 0 or -errno.
+ */
+int shed_drain(struct shed *s, bool keep);
+
+/**
+ * shed_sweep_begin() - begin a sweep: the queues are emptied and filled anew
+ * @by_superpage: what would complete a superpage goes to SHED_SUPER
+ */
+void shed_sweep_begin(struct shed *s, const struct ram *ram, bool by_superpage);
+
+/**
+ * shed_sweep_step() - look at one more chunk of memory
+ *
+ * Return: 1 when there is more, 0 when the queues are filled, or -errno.
+ */
+int shed_sweep_step(struct shed *s);
+
+/**
+ * shed_piece() - take one piece from a queue, and evict of it what may go
+ *
+ * Return: 1 when there was one, 0 when the queue is empty, or -errno.
+ */
+int shed_piece(struct shed *s, enum shed_queue from, struct shed_goal *goal);
+
+/**
+ * shed_retry_kept() - have those kept looked at again, when it is time
+ *
+ * Return: microseconds until it is; 0: they are in SHED_FRESH now; UINT64_MAX: there are none.
+ */
+uint64_t shed_retry_kept(struct shed *s, uint64_t now_usec);
+
+/** shed_goal_left() - pages still wanted, of all nodes */
+uint64_t shed_goal_left(const struct shed_goal *goal);
+
+#endif
