@@ -51,6 +51,14 @@ int memmap_peek(struct memmap *m, int fd, uint64_t index, unsigned count);
 const struct scan_page *memmap_pages(const struct memmap *m);
 
 /**
+ * memmap_frames() - page frame numbers, after memmap_peek() only
+ *
+ * Return: for each page the frame of the first page of its folio; UINT64_MAX where nothing is
+ * cached. Valid until the next call.
+ */
+const uint64_t *memmap_frames(const struct memmap *m);
+
+/**
  * memmap_owners() - the last chunk's owners, valid until the next call
  */
 const struct scan_owner *memmap_owners(const struct memmap *m, unsigned *ret_count);

@@ -16,7 +16,7 @@
  * peek_range() looks up a range of one open file's page cache, to be sure of those very pages
  * just before they are evicted and of what became of them just after.
  */
-#include "compat.bpf.h"
+#include "cache.bpf.h"
 #include "scan.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -27,8 +27,6 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define OWNER_NONE	   0xffff
 #define MAPPING_FLAGS_BITS 3ul /* PAGE_MAPPING_ANON and _MOVABLE: not a page cache's mapping */
 #define PAGE_BYTES	   4096
-#define XA_DEPTH_MAX	   12	      /* 64 bits of index in steps of 6, and the entry itself */
-#define HUGETLBFS_MAGIC	   0x958458f6 /* linux/magic.h */
 
 /* In: where to look. */
 unsigned long long chunk_pfn;
@@ -38,6 +36,7 @@ int peek_fd;
 /* Out. */
 struct scan_page pages[SCAN_CHUNK_PAGES];
 struct scan_owner owners[SCAN_CHUNK_PAGES];
+unsigned long long page_frames[SCAN_CHUNK_PAGES]; /* by peek_range(): each page's folio's */
 unsigned int owners_count;
 unsigned int struct_page_bytes;
 
@@ -65,19 +64,6 @@ static struct {
 	bool whole_mapped;
 	unsigned char order;
 } head;
-
-static __always_inline unsigned long pages_base(void)
-{
-	unsigned long base = 0;
-
-	if (&vmemmap_base)
-		bpf_probe_read_kernel(&base, sizeof(base), &vmemmap_base);
-#ifdef VMEMMAP_FIXED
-	else
-		base = VMEMMAP_FIXED;
-#endif
-	return base;
-}
 
 static void owner_fill(struct scan_owner *owner, unsigned long address)
 {
@@ -313,37 +299,6 @@ int scan_chunk(void *ctx)
 	return 1;
 }
 
-static __always_inline bool xa_is_node(unsigned long entry)
-{
-	return (entry & 3) == 2 && entry > 4096;
-}
-
-/* The page cache's entry at an index: a folio, or 0 for none and for a shadow of one. */
-static __always_inline unsigned long cache_lookup(struct address_space *mapping,
-						  unsigned long index)
-{
-	unsigned long entry = (unsigned long)BPF_CORE_READ(mapping, i_pages.xa_head);
-	bool first = true;
-
-	for (int depth = 0; depth < XA_DEPTH_MAX && xa_is_node(entry); depth++) {
-		struct xa_node *node = (void *)(entry - 2);
-		unsigned int shift = BPF_CORE_READ(node, shift) & 63;
-		unsigned int slot = index >> shift & 63;
-
-		if (first && index >> shift >> 6)
-			return 0;
-		first = false;
-		bpf_probe_read_kernel(&entry, sizeof(entry), &node->slots[slot]);
-		/* A large folio stands in its first slot; the others name that one. */
-		if ((entry & 3) == 2 && entry < 64 << 2)
-			bpf_probe_read_kernel(&entry, sizeof(entry), &node->slots[entry >> 2]);
-	}
-	/* A root that is an entry itself holds index 0 alone. */
-	if (first && index != 0)
-		return 0;
-	return entry & 3 ? 0 : entry;
-}
-
 __noinline int peek_visit(unsigned int i)
 {
 	unsigned long index = chunk_pfn + i;
@@ -352,6 +307,7 @@ __noinline int peek_visit(unsigned int i)
 	if (i >= SCAN_CHUNK_PAGES)
 		return 0;
 	pages[i].kind = SCAN_FREE;
+	page_frames[i] = ~0ull;
 	folio = cache_lookup((void *)peek_mapping, index);
 	if (!folio)
 		return 0;
@@ -360,6 +316,7 @@ __noinline int peek_visit(unsigned int i)
 	if (head.mapping != peek_mapping || index < head.index ||
 	    index - head.index >= 1ul << head.order)
 		return 0;
+	page_frames[i] = page_frame(folio, vmemmap);
 	address = folio + (index - head.index) * bpf_core_type_size(struct page);
 	page_describe(&pages[i], address, BPF_CORE_READ((struct page *)address, _mapcount.counter));
 	return 0;
@@ -378,7 +335,8 @@ int peek_range(void *ctx)
 	bpf_probe_read_kernel(&file, sizeof(file), &fds[peek_fd]);
 	owners_reset();
 	peek_mapping = (unsigned long)BPF_CORE_READ(file, f_mapping);
-	if (!peek_mapping)
+	vmemmap = pages_base();
+	if (!peek_mapping || !vmemmap)
 		return 0;
 	owner_fill(&owners[0], peek_mapping);
 	owners_count = 1;

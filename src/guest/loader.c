@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest/loader.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+
+static int loader_log(enum libbpf_print_level level, const char *format, va_list ap)
+{
+	_cleanup_free_ char *text = NULL;
+	char *rest = NULL;
+
+	if (level == LIBBPF_DEBUG)
+		return 0;
+	if (vasprintf(&text, format, ap) < 0) {
+		text = NULL;
+		return 0;
+	}
+	/* The verifier's reasons are many lines in one message. */
+	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		log_debug("%s", line);
+	return 0;
+}
+
+void loader_begin(void)
+{
+	libbpf_set_print(loader_log);
+}
+
+void loader_reason(int error, const char *whose, char *ret_reason, size_t reason_size)
+{
+	if (access("/sys/kernel/btf/vmlinux", R_OK) < 0)
+		snprintf(ret_reason, reason_size,
+			 "the kernel has no BTF (/sys/kernel/btf/vmlinux)");
+	else if (error == EPERM) /* the verifier says EACCES */
+		snprintf(ret_reason, reason_size,
+			 "BPF is not permitted: not root, or the kernel is locked down");
+	else
+		snprintf(ret_reason, reason_size,
+			 "the kernel refused the %s's BPF program (--verbose shows its words)",
+			 whose);
+}
+
+int loader_run(struct bpf_program *program)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+
+	if (bpf_prog_test_run_opts(bpf_program__fd(program), &opts) < 0)
+		return -errno;
+	return opts.retval == 1 ? 0 : -EOPNOTSUPP;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest/stamp.h"
+
+#define NSEC_PER_SEC 1000000000u
+
+_Static_assert(EVICTED_CLASSES == WIRE_AGE_CLASSES, "an entry holds every class of age");
+
+/* In seconds of 2^30 ns. */
+static unsigned stamp_age(unsigned second, uint64_t now_ns)
+{
+	return (stamp_second(now_ns) + STAMP_SECONDS - second) % STAMP_SECONDS;
+}
+
+static uint32_t age_sec(uint64_t seconds)
+{
+	return (uint32_t)((seconds << STAMP_SECOND_SHIFT) / NSEC_PER_SEC);
+}
+
+struct watch_heat stamp_heat(uint16_t stamp, unsigned tag, const struct stamp_clock *clock)
+{
+	unsigned second = stamp & UINT8_MAX;
+
+	if (second == STAMP_NEVER)
+		return (struct watch_heat){
+			.known = clock->sensed_ns >= STAMP_SENSED_NS,
+			.age_sec = (uint32_t)((clock->now_ns - clock->began_ns) / NSEC_PER_SEC),
+		};
+	if (!stamp_fits(stamp, tag))
+		return (struct watch_heat){ .known = false };
+	return (struct watch_heat){
+		.known = true,
+		.uses = stamp_uses(stamp),
+		.age_sec = age_sec(second == STAMP_LONG_AGO ? STAMP_OLD
+							    : stamp_age(second, clock->now_ns)),
+	};
+}
+
+void stamp_sweep(uint16_t *stamps, size_t count, uint64_t now_ns)
+{
+	for (size_t i = 0; i < count; i++) {
+		uint16_t stamp = __atomic_load_n(&stamps[i], __ATOMIC_RELAXED);
+		unsigned second = stamp & UINT8_MAX;
+
+		if (second < STAMP_FIRST || stamp_age(second, now_ns) < STAMP_OLD)
+			continue;
+		/* A use that comes in between wins. */
+		__atomic_compare_exchange_n(&stamps[i], &stamp,
+					    (uint16_t)((stamp & ~UINT8_MAX) | STAMP_LONG_AGO),
+					    false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	}
+}
+
+unsigned watch_age_class(struct watch_heat heat)
+{
+	unsigned age_class = 0;
+
+	if (!heat.known)
+		return WIRE_AGE_CLASSES - 1;
+	while (age_class < WIRE_AGE_CLASSES - 1 && heat.age_sec >> (age_class + 1))
+		age_class++;
+	return age_class;
+}
+
+void evicted_insert(uint64_t *table, uint64_t counts[static WIRE_AGE_CLASSES],
+		    const struct watch_run *page, unsigned age_class, uint64_t now_ns)
+{
+	uint64_t file = evicted_file(page->device, page->inode);
+	uint64_t *entry = &table[evicted_slot(file, page->index)];
+	unsigned second = evicted_second(now_ns);
+	uint64_t new = evicted_make(evicted_tag(file, page->index), second, age_class);
+	uint64_t old = __atomic_exchange_n(entry, new, __ATOMIC_RELAXED);
+
+	if (evicted_is_young(old, second))
+		counts[evicted_class(old)]--;
+	counts[age_class]++;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the stamps of page frames and the table of evicted pages mean (layouts: events.h): decoding
+ * and ageing, without the kernel.
+ */
+#ifndef PAGEPACT_GUEST_STAMP_H
+#define PAGEPACT_GUEST_STAMP_H
+
+#include "guest/watch.h"
+
+/* Seconds of 2^30 ns after which a stamp says "long ago": with a sweep every minute none comes
+ * near the 254 after which it would look new, and more than the last class of ages begins with. */
+#define STAMP_OLD 128
+
+/* How long the sensor must have been on before a page without a stamp is known to be unused. */
+#define STAMP_SENSED_NS 10000000000ull
+
+/**
+ * struct stamp_clock - when it is
+ * @now_ns: CLOCK_MONOTONIC
+ * @began_ns: when the watch began
+ * @sensed_ns: how long the sensor has been on since then, in total
+ */
+struct stamp_clock {
+	uint64_t now_ns;
+	uint64_t began_ns;
+	uint64_t sensed_ns;
+};
+
+/**
+ * stamp_heat() - what a frame's stamp says of the page in it
+ * @tag: the page's stamp_tag()
+ */
+struct watch_heat stamp_heat(uint16_t stamp, unsigned tag, const struct stamp_clock *clock);
+
+/**
+ * stamp_sweep() - mark stamps older than STAMP_OLD as "long ago"
+ * @stamps: BPF programs may write them meanwhile; aligned to 8 bytes
+ * @count: a multiple of STAMPS_A_WORD
+ *
+ * Called too late, a stamp can look younger than it is, never older.
+ */
+void stamp_sweep(uint16_t *stamps, size_t count, uint64_t now_ns);
+
+/**
+ * evicted_insert() - remember an evicted page for a minute
+ * @table: of EVICTED_SLOTS
+ * @counts: of followed pages by class of age: the new one is added, one that it displaces before
+ * its time is taken off
+ */
+void evicted_insert(uint64_t *table, uint64_t counts[static WIRE_AGE_CLASSES],
+		    const struct watch_run *page, unsigned age_class, uint64_t now_ns);
+
+#endif

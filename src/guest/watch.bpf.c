@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * Watches what enters the page cache and, while the sensor is on, what is used.
+ *
+ * How it works
+ *
+ * page_added() runs for each folio that enters the cache, with preemption off and never within
+ * itself, so what each CPU knows (struct watch_cpu) needs no lock. Pages that follow each other in
+ * a file make one pending run, which goes to the ring when the next page is not its
+ * continuation; user space reads the pending ones where they lie. The ring wakes nobody, but when
+ * enough pages have come or it is half full.
+ *
+ * A page's identity is read once for a file and a tick, not once for a page: an inode whose
+ * address another file's has taken over since is told by the old one's name for that long.
+ *
+ * The table of evicted pages is filled by user space. It is not looked at when nothing was evicted
+ * for a minute.
+ *
+ * Of the sensor's two programs one at most is loaded. A stamp is stored by one 16-bit write: CPUs
+ * that use a page at the same time may lose a use, and that is all.
+ */
+#include "cache.bpf.h"
+#include "events.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Every program looks at these fields of a folio's head and no others. */
+#define HEAD_BYTES     48
+#define RUN_PAGES      512 /* a run tells the agent what to look at: soon, in pieces of 2 MiB */
+#define FOLIO_MAX      512 /* of one superpage: the largest folio of the page cache */
+#define FOLIOS_A_BATCH 31  /* PAGEVEC_SIZE, "mm: increase folio batch size", 6.10 */
+#define TICK_SHIFT     22  /* 4 ms, the tick at 250 Hz */
+#define RING_BYTES     (256 * 1024)
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct watch_cpu);
+} cpus SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} stamps SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, EVICTED_SLOTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} evicted SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, RING_BYTES);
+} ring SEC(".maps");
+
+/* In. */
+unsigned long long wake_pages = ~0ull;
+unsigned int wake_batch = 64;
+unsigned long long evicted_until; /* the second from which on all that was evicted is forgotten */
+
+/* Both. */
+unsigned long long since_wake;
+unsigned int ring_told; /* somebody was woken because the ring fills */
+
+/* Out. */
+unsigned long vmemmap;
+
+struct head {
+	unsigned long flags;
+	unsigned long mapping;
+	unsigned long index;
+};
+
+/* Pages of tmpfs, the swap cache and processes are not a file's page cache. */
+static __always_inline bool head_is_cache(const struct head *head)
+{
+	return head->mapping && !(head->mapping & 3) && !page_flag(head->flags, PG_swapbacked);
+}
+
+static __always_inline bool head_read(unsigned long folio, struct head *ret)
+{
+	unsigned char raw[HEAD_BYTES];
+
+	if (bpf_probe_read_kernel(raw, sizeof(raw), (void *)folio) < 0)
+		return false;
+	ret->flags = *(unsigned long *)(raw + page_flags_offset());
+	ret->mapping = *(unsigned long *)(raw + bpf_core_field_offset(struct page, mapping));
+	ret->index = *(unsigned long *)(raw + page_index_offset());
+	return head_is_cache(ret);
+}
+
+static __always_inline unsigned int head_pages(unsigned long folio, const struct head *head)
+{
+	return page_flag(head->flags, PG_head) ? 1u << (folio_order(folio) & 15) : 1;
+}
+
+static __always_inline unsigned short *stamp_of(unsigned long folio)
+{
+	unsigned long pfn = page_frame(folio, vmemmap);
+	__u32 word = pfn / STAMPS_A_WORD;
+	unsigned short *found = bpf_map_lookup_elem(&stamps, &word);
+
+	return found ? &found[pfn % STAMPS_A_WORD] : NULL;
+}
+
+static void run_emit(struct watch_cpu *cpu, __u64 flags)
+{
+	if (!cpu->event.run.count)
+		return;
+	if (flags == BPF_RB_NO_WAKEUP && !ring_told &&
+	    bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > RING_BYTES / 2) {
+		ring_told = 1;
+		flags = BPF_RB_FORCE_WAKEUP;
+	}
+	if (bpf_ringbuf_output(&ring, &cpu->event, sizeof(cpu->event), flags) < 0)
+		cpu->lost++;
+	cpu->event.run.count = 0;
+}
+
+static __noinline void file_read(struct watch_cpu *cpu, unsigned long address, __u64 tick)
+{
+	struct address_space *mapping = (void *)address;
+	struct inode *host = BPF_CORE_READ(mapping, host);
+	struct super_block *sb = BPF_CORE_READ(host, i_sb);
+	unsigned long long inode = BPF_CORE_READ(host, i_ino);
+	unsigned int generation = BPF_CORE_READ(host, i_generation);
+	unsigned int device = BPF_CORE_READ(sb, s_dev);
+	struct watch_run *run = &cpu->event.run;
+
+	cpu->tick = tick;
+	if (run->mapping == address && run->inode == inode && run->generation == generation &&
+	    run->device == device)
+		return;
+	run_emit(cpu, BPF_RB_NO_WAKEUP);
+	run->mapping = address;
+	run->inode = inode;
+	run->generation = generation;
+	run->device = device;
+	run->magic = BPF_CORE_READ(sb, s_magic);
+	cpu->file = evicted_file(device, inode);
+	cpu->followed = host && run->magic != HUGETLBFS_MAGIC;
+}
+
+/* Whether one of the pages had been evicted less than a minute ago; those have come back then. */
+static __noinline bool pages_returned(struct watch_cpu *cpu, unsigned long index,
+				      unsigned int pages, unsigned int second)
+{
+	bool found = false;
+
+	for (unsigned int i = 0; i < FOLIO_MAX; i++) {
+		if (i >= pages)
+			break;
+		__u32 slot = evicted_slot(cpu->file, index + i);
+		__u64 *entry = bpf_map_lookup_elem(&evicted, &slot);
+
+		if (!entry)
+			break;
+		if (*entry >> EVICTED_TAG_SHIFT != evicted_tag(cpu->file, index + i) ||
+		    !evicted_is_young(*entry, second))
+			continue;
+		cpu->refaulted[evicted_class(*entry)]++;
+		*entry = 0;
+		found = true;
+	}
+	return found;
+}
+
+static __always_inline void pages_count(struct watch_cpu *cpu, unsigned int pages)
+{
+	unsigned int uncounted = cpu->uncounted + pages;
+
+	cpu->added += pages;
+	if (uncounted >= wake_batch) {
+		if (__sync_fetch_and_add(&since_wake, uncounted) + uncounted >= wake_pages) {
+			since_wake = 0;
+			run_emit(cpu, BPF_RB_FORCE_WAKEUP);
+		}
+		uncounted = 0;
+	}
+	cpu->uncounted = uncounted;
+}
+
+static __always_inline void page_note(struct watch_cpu *cpu, unsigned long folio,
+				      const struct head *head, __u64 now)
+{
+	struct watch_run *run = &cpu->event.run;
+	unsigned int pages = head_pages(folio, head);
+	unsigned int uses = 0;
+	unsigned short *stamp;
+
+	if (run->mapping != head->mapping || cpu->tick != now >> TICK_SHIFT)
+		file_read(cpu, head->mapping, now >> TICK_SHIFT);
+	if (!cpu->followed)
+		return;
+	if (!run->count || run->index + run->count != head->index ||
+	    run->count + pages > RUN_PAGES) {
+		run_emit(cpu, BPF_RB_NO_WAKEUP);
+		run->index = head->index;
+		cpu->event.id++;
+	}
+	run->count += pages;
+	pages_count(cpu, pages);
+	if (now >> STAMP_SECOND_SHIFT < evicted_until)
+		uses = pages_returned(cpu, head->index, pages, evicted_second(now));
+	stamp = stamp_of(folio);
+	if (stamp)
+		*stamp = stamp_make(stamp_second(now), stamp_tag(head->mapping, head->index), uses);
+}
+
+SEC("raw_tp/mm_filemap_add_to_page_cache")
+int page_added(struct bpf_raw_tracepoint_args *ctx)
+{
+	unsigned long folio = ctx->args[0];
+	__u32 number = bpf_get_smp_processor_id();
+	struct watch_cpu *cpu = bpf_map_lookup_elem(&cpus, &number);
+	struct head head;
+
+	if (!cpu || !head_read(folio, &head))
+		return 0;
+	cpu->sequence++;
+	barrier();
+	cpu->event.cpu = number;
+	page_note(cpu, folio, &head, time_ns());
+	barrier();
+	cpu->sequence++;
+	return 0;
+}
+
+static __always_inline void page_used(unsigned long folio, const struct head *head, __u64 now)
+{
+	unsigned int tag = stamp_tag(head->mapping, head->index);
+	unsigned short *stamp = stamp_of(folio);
+	unsigned int uses = 0;
+
+	if (!stamp)
+		return;
+	if (stamp_fits(*stamp, tag))
+		uses = stamp_uses(*stamp);
+	if (uses < STAMP_USES_MAX)
+		uses++;
+	*stamp = stamp_make(stamp_second(now), tag, uses);
+}
+
+/* The kernel types the pointer, so that its fields are read without a call; memory takes the type
+ * away again, for what is computed from the pointer itself. */
+SEC("fentry/folio_mark_accessed")
+int page_accessed(unsigned long long *ctx)
+{
+	const void *typed = (const void *)ctx[0];
+	volatile unsigned long folio = ctx[0];
+	struct head head = {
+		.flags = *(unsigned long *)(typed + page_flags_offset()),
+		.mapping = *(unsigned long *)(typed + bpf_core_field_offset(struct page, mapping)),
+		.index = *(unsigned long *)(typed + page_index_offset()),
+	};
+
+	if (head_is_cache(&head))
+		page_used(folio, &head, time_ns());
+	return 0;
+}
+
+/* A read of many pages comes here once for each batch of folios, each time to its end: what the
+ * thread's earlier batches have stamped is not used again. */
+static __always_inline unsigned long read_begin(struct watch_cpu *cpu, unsigned long mapping,
+						unsigned long index, unsigned long last)
+{
+	unsigned int thread = bpf_get_current_pid_tgid();
+	bool goes_on = cpu->read_mapping == mapping && cpu->read_last == last &&
+		       cpu->read_thread == thread && index > cpu->read_from &&
+		       index <= cpu->read_to;
+
+	cpu->read_mapping = mapping;
+	cpu->read_last = last;
+	cpu->read_thread = thread;
+	cpu->read_from = index;
+	return goes_on ? cpu->read_to : index;
+}
+
+SEC("raw_tp/mm_filemap_get_pages")
+int pages_got(struct bpf_raw_tracepoint_args *ctx)
+{
+	unsigned long mapping = ctx->args[0], last = ctx->args[2];
+	__u32 number = bpf_get_smp_processor_id();
+	struct watch_cpu *cpu = bpf_map_lookup_elem(&cpus, &number);
+	__u64 now = time_ns();
+	unsigned long index;
+
+	if (!cpu)
+		return 0;
+	index = read_begin(cpu, mapping, ctx->args[1], last);
+	for (int i = 0; i < FOLIOS_A_BATCH && index <= last; i++) {
+		unsigned long folio = cache_lookup((void *)mapping, index);
+		struct head head;
+
+		if (!folio || !head_read(folio, &head) || head.mapping != mapping)
+			break;
+		page_used(folio, &head, now);
+		index = head.index + head_pages(folio, &head);
+	}
+	cpu->read_to = index;
+	return 0;
+}
+
+/* Never attached: run once, to find what the others need. */
+SEC("raw_tp/sys_enter")
+int watch_prepare(void *ctx)
+{
+	vmemmap = pages_base();
+	return vmemmap != 0;
+}

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest/watch.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "guest/loader.h"
+#include "guest/stamp.h"
+#include "watch.skel.h"
+
+/* A CPU's slot is copied in less than a microsecond; a CPU that the host has stolen in the middle
+ * of a change is left for the next time. */
+#define SNAPSHOT_TRIES 1000
+
+_Static_assert(sizeof(struct watch_cpu) % 64 == 0, "no cache line is two CPUs'");
+
+/* What was told of a CPU's runs. */
+struct told {
+	uint64_t ring_id; /* the last that came through the ring */
+	uint64_t id;	  /* the last that was told while it was pending, */
+	uint32_t pages;	  /* and how much of it */
+};
+
+struct watch {
+	struct watch_bpf *skel;
+	enum wire_heat sensor;
+	struct bpf_link *sense;
+	unsigned cpus_count;
+	struct watch_cpu *cpus;
+	uint16_t *stamps;
+	size_t stamps_count;
+	uint64_t *evicted;
+	uint64_t evicted_by_class[WIRE_AGE_CLASSES];
+	struct ring_buffer *ring;
+	int epoll;
+	struct told *told;
+	struct watch_event *pending;
+	int (*take)(const struct watch_run *run, void *userdata);
+	void *userdata;
+	uint64_t began_ns;
+	uint64_t sensed_ns; /* without the time since sense_ns */
+	uint64_t sense_ns;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static struct bpf_program *sensor_program(const struct watch *w, enum wire_heat sensor)
+{
+	switch (sensor) {
+	case WIRE_HEAT_ACCESSED:
+		return w->skel->progs.page_accessed;
+	case WIRE_HEAT_GET_PAGES:
+		return w->skel->progs.pages_got;
+	default:
+		return NULL;
+	}
+}
+
+static int sensor_attach(struct watch *w)
+{
+	w->sense = bpf_program__attach(sensor_program(w, w->sensor));
+	return w->sense ? 0 : -errno;
+}
+
+static void sensor_detach(struct watch *w)
+{
+	bpf_link__destroy(w->sense);
+	w->sense = NULL;
+}
+
+/* Load everything with this sensor, and make sure that it can be had. */
+static int programs_load(struct watch *w, enum wire_heat sensor)
+{
+	int r;
+
+	w->sensor = sensor;
+	w->skel = watch_bpf__open();
+	if (!w->skel)
+		return -errno;
+	bpf_map__set_max_entries(w->skel->maps.cpus, w->cpus_count);
+	bpf_map__set_max_entries(w->skel->maps.stamps, (uint32_t)(w->stamps_count / STAMPS_A_WORD));
+	bpf_program__set_autoload(w->skel->progs.page_accessed, sensor == WIRE_HEAT_ACCESSED);
+	bpf_program__set_autoload(w->skel->progs.pages_got, sensor == WIRE_HEAT_GET_PAGES);
+	r = watch_bpf__load(w->skel);
+	if (r >= 0)
+		r = loader_run(w->skel->progs.watch_prepare);
+	if (r >= 0 && sensor != WIRE_HEAT_NONE) {
+		r = sensor_attach(w);
+		sensor_detach(w);
+	}
+	if (r < 0) {
+		watch_bpf__destroy(w->skel);
+		w->skel = NULL;
+	}
+	return r;
+}
+
+static int map_in(struct bpf_map *map, void **ret)
+{
+	size_t bytes = (size_t)bpf_map__value_size(map) * bpf_map__max_entries(map);
+	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+
+	if (at == MAP_FAILED)
+		return -errno;
+	*ret = at;
+	return 0;
+}
+
+static void map_out(struct bpf_map *map, void *at)
+{
+	if (at)
+		munmap(at, (size_t)bpf_map__value_size(map) * bpf_map__max_entries(map));
+}
+
+static int maps_in(struct watch *w)
+{
+	int r = map_in(w->skel->maps.cpus, (void **)&w->cpus);
+
+	if (r >= 0)
+		r = map_in(w->skel->maps.stamps, (void **)&w->stamps);
+	if (r >= 0)
+		r = map_in(w->skel->maps.evicted, (void **)&w->evicted);
+	return r;
+}
+
+static int run_tell(struct watch *w, const struct watch_event *event, uint32_t told)
+{
+	struct watch_run run = event->run;
+
+	run.index += told;
+	run.count -= told;
+	return run.count ? w->take(&run, w->userdata) : 0;
+}
+
+static int ring_take(void *userdata, void *data, size_t size)
+{
+	struct watch *w = userdata;
+	const struct watch_event *event = data;
+	struct told *told = &w->told[event->cpu % w->cpus_count];
+
+	(void)size;
+	told->ring_id = event->id;
+	return run_tell(w, event, event->id == told->id ? told->pages : 0);
+}
+
+/* libbpf's own descriptor is ready whenever there is anything in the ring, once it has been: this
+ * one only when a program says so. */
+static int ring_open(struct watch *w)
+{
+	int fd = bpf_map__fd(w->skel->maps.ring);
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+
+	w->ring = ring_buffer__new(fd, ring_take, w, NULL);
+	w->epoll = w->ring ? epoll_create1(EPOLL_CLOEXEC) : -1;
+	if (w->epoll < 0 || epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+		return -errno;
+	return 0;
+}
+
+static int watch_begin(struct watch *w)
+{
+	int r = maps_in(w);
+
+	w->told = calloc(w->cpus_count, sizeof(*w->told));
+	w->pending = calloc(w->cpus_count, sizeof(*w->pending));
+	if (!w->told || !w->pending)
+		return -ENOMEM;
+	if (r >= 0)
+		r = ring_open(w);
+	if (r < 0)
+		return r;
+	w->began_ns = now_ns();
+	w->skel->links.page_added = bpf_program__attach(w->skel->progs.page_added);
+	return w->skel->links.page_added ? 0 : -errno;
+}
+
+int watch_open(struct watch **ret, uint64_t frames, char *ret_reason, size_t reason_size)
+{
+	static const enum wire_heat sensors[] = { WIRE_HEAT_ACCESSED, WIRE_HEAT_GET_PAGES,
+						  WIRE_HEAT_NONE };
+	struct watch *w = calloc(1, sizeof(*w));
+	int r = libbpf_num_possible_cpus();
+
+	if (!w)
+		return -ENOMEM;
+	loader_begin();
+	w->epoll = -1;
+	w->cpus_count = r > 0 ? (unsigned)r : 1;
+	w->stamps_count = (frames + STAMPS_A_WORD - 1) / STAMPS_A_WORD * STAMPS_A_WORD;
+	for (size_t i = 0; i < ARRAY_SIZE(sensors) && !w->skel; i++)
+		r = programs_load(w, sensors[i]);
+	if (r >= 0)
+		r = watch_begin(w);
+	if (r < 0) {
+		loader_reason(-r, "watch", ret_reason, reason_size);
+		watch_close(w);
+		return r;
+	}
+	*ret = w;
+	return 0;
+}
+
+struct watch *watch_close(struct watch *w)
+{
+	if (!w)
+		return NULL;
+	sensor_detach(w);
+	ring_buffer__free(w->ring);
+	if (w->epoll >= 0)
+		close(w->epoll);
+	if (w->skel) {
+		map_out(w->skel->maps.cpus, w->cpus);
+		map_out(w->skel->maps.stamps, w->stamps);
+		map_out(w->skel->maps.evicted, w->evicted);
+	}
+	watch_bpf__destroy(w->skel);
+	free(w->told);
+	free(w->pending);
+	free(w);
+	return NULL;
+}
+
+int watch_fd(const struct watch *w)
+{
+	return w->epoll;
+}
+
+/* Each CPU keeps a small share of the pages to itself before it adds them to the sum of all; what
+ * all of them may keep to themselves is taken off. */
+void watch_wake_after(struct watch *w, uint64_t pages)
+{
+	uint64_t batch = pages / (4 * w->cpus_count);
+
+	batch = batch < 1 ? 1 : batch > UINT16_MAX ? UINT16_MAX : batch;
+	w->skel->bss->since_wake = 0;
+	w->skel->data->wake_batch = (uint32_t)batch;
+	w->skel->data->wake_pages = pages - (batch - 1) * w->cpus_count;
+}
+
+static bool pending_copy(const struct watch_cpu *cpu, struct watch_event *ret)
+{
+	for (int i = 0; i < SNAPSHOT_TRIES; i++) {
+		uint32_t before = __atomic_load_n(&cpu->sequence, __ATOMIC_ACQUIRE);
+
+		*ret = *(const volatile struct watch_event *)&cpu->event;
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		if (!(before & 1) && __atomic_load_n(&cpu->sequence, __ATOMIC_RELAXED) == before)
+			return true;
+	}
+	return false;
+}
+
+static int pending_tell(struct watch *w, const struct watch_event *event, struct told *told)
+{
+	uint32_t pages = event->id == told->id ? told->pages : 0;
+
+	/* It may have come through the ring since it was copied. */
+	if (event->id <= told->ring_id || event->run.count <= pages)
+		return 0;
+	told->id = event->id;
+	told->pages = event->run.count;
+	return run_tell(w, event, pages);
+}
+
+int watch_drain(struct watch *w, int (*take)(const struct watch_run *run, void *userdata),
+		void *userdata)
+{
+	struct epoll_event event;
+	int r;
+
+	w->take = take;
+	w->userdata = userdata;
+	epoll_wait(w->epoll, &event, 1, 0);
+	__atomic_store_n(&w->skel->bss->ring_told, 0, __ATOMIC_RELAXED);
+	/* What is pending is copied first: whatever left that state before is in the ring by then.
+	 */
+	for (unsigned i = 0; i < w->cpus_count; i++)
+		if (!pending_copy(&w->cpus[i], &w->pending[i]))
+			w->pending[i].run.count = 0;
+	r = ring_buffer__consume(w->ring);
+	for (unsigned i = 0; i < w->cpus_count && r >= 0; i++)
+		r = pending_tell(w, &w->pending[i], &w->told[i]);
+	return r < 0 ? r : 0;
+}
+
+uint64_t watch_added(const struct watch *w)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < w->cpus_count; i++)
+		sum += __atomic_load_n(&w->cpus[i].added, __ATOMIC_RELAXED);
+	return sum;
+}
+
+uint64_t watch_lost(const struct watch *w)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < w->cpus_count; i++)
+		sum += __atomic_load_n(&w->cpus[i].lost, __ATOMIC_RELAXED);
+	return sum;
+}
+
+int watch_sense(struct watch *w, bool on)
+{
+	int r;
+
+	if (w->sensor == WIRE_HEAT_NONE)
+		return -EOPNOTSUPP;
+	if (on == (w->sense != NULL))
+		return 0;
+	if (on) {
+		r = sensor_attach(w);
+		w->sense_ns = now_ns();
+		return r;
+	}
+	sensor_detach(w);
+	w->sensed_ns += now_ns() - w->sense_ns;
+	return 0;
+}
+
+enum wire_heat watch_sensor(const struct watch *w)
+{
+	return w->sensor;
+}
+
+struct watch_heat watch_heat(const struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index)
+{
+	struct stamp_clock clock = {
+		.now_ns = now_ns(),
+		.began_ns = w->began_ns,
+		.sensed_ns = w->sensed_ns,
+	};
+
+	if (pfn >= w->stamps_count)
+		return (struct watch_heat){ .known = false };
+	if (w->sense)
+		clock.sensed_ns += clock.now_ns - w->sense_ns;
+	return stamp_heat(__atomic_load_n(&w->stamps[pfn], __ATOMIC_RELAXED),
+			  stamp_tag(mapping, index), &clock);
+}
+
+void watch_sweep(struct watch *w)
+{
+	stamp_sweep(w->stamps, w->stamps_count, now_ns());
+}
+
+void watch_evicted(struct watch *w, uint32_t device, uint64_t inode, uint64_t index,
+		   unsigned age_class)
+{
+	struct watch_run page = { .device = device, .inode = inode, .index = index };
+	uint64_t now = now_ns();
+
+	evicted_insert(w->evicted, w->evicted_by_class, &page, age_class, now);
+	__atomic_store_n(&w->skel->bss->evicted_until,
+			 (now >> STAMP_SECOND_SHIFT) + EVICTED_SECONDS, __ATOMIC_RELAXED);
+}
+
+void watch_returns(const struct watch *w, struct watch_returns *ret)
+{
+	for (unsigned n = 0; n < WIRE_AGE_CLASSES; n++) {
+		ret->evicted[n] = w->evicted_by_class[n];
+		ret->refaulted[n] = 0;
+		for (unsigned i = 0; i < w->cpus_count; i++)
+			ret->refaulted[n] +=
+				__atomic_load_n(&w->cpus[i].refaulted[n], __ATOMIC_RELAXED);
+	}
+}
