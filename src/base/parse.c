@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
+
 static int parse_digits(const char **text, uint64_t *ret_value)
 {
 	const char *p = *text;
@@ -71,6 +73,18 @@ int parse_size(const char *text, uint64_t *ret_bytes)
 		return -ERANGE;
 	*ret_bytes = value << shift;
 	return 0;
+}
+
+int parse_bool(const char *text, bool *ret)
+{
+	static const char *const words[] = { "no", "yes", "false", "true", "off", "on", "0", "1" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (strcmp(text, words[i]) == 0) {
+			*ret = i % 2;
+			return 0;
+		}
+	return -EINVAL;
 }
 
 /* "12%" or "12.5%", in tenths. */

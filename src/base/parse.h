@@ -3,6 +3,7 @@
 #ifndef PAGEPACT_BASE_PARSE_H
 #define PAGEPACT_BASE_PARSE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /**
@@ -22,6 +23,13 @@ int parse_u64(const char *text, uint64_t *ret_value);
  * Return: as parse_u64().
  */
 int parse_size(const char *text, uint64_t *ret_bytes);
+
+/**
+ * parse_bool() - yes or no; true, on, 1 and false, off, 0 are the same
+ *
+ * Return: 0 or -EINVAL.
+ */
+int parse_bool(const char *text, bool *ret);
 
 enum limit_text_kind {
 	LIMIT_TEXT_DEFAULT, /* "default", or nothing at all */
