@@ -48,3 +48,11 @@ int log_full(int priority, int error, const char *format, ...)
 	fputc('\n', stderr);
 	return -error;
 }
+
+char *log_clean(char *text)
+{
+	for (char *p = text; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+	return text;
+}

@@ -25,6 +25,13 @@ void log_open(const char *ident, int max_priority);
 int log_full(int priority, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/**
+ * log_clean() - replace control characters by question marks, for text that others wrote
+ *
+ * Return: @text.
+ */
+char *log_clean(char *text);
+
 #define log_error_errno(e, ...)	  log_full(LOG_ERR, e, __VA_ARGS__)
 #define log_warning_errno(e, ...) log_full(LOG_WARNING, e, __VA_ARGS__)
 #define log_debug_errno(e, ...)	  log_full(LOG_DEBUG, e, __VA_ARGS__)

@@ -11,7 +11,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "host/config-ini.h"
+#include "base/ini.h"
+#include "base/log.h"
+#include "base/parse.h"
 
 #define TEXT_SIZE 512
 
@@ -29,14 +31,6 @@ struct key {
 	int (*set)(struct reader *reader, const char *value, unsigned int line);
 	bool list; /* may be given more than once: the values add up */
 };
-
-/* Names and values in messages may hold anything that an editor can type. */
-static void make_printable(char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			*text = '?';
-}
 
 __attribute__((format(printf, 5, 0))) static void add_message(struct config_messages *messages,
 							      bool error, const char *file,
@@ -60,8 +54,7 @@ __attribute__((format(printf, 5, 0))) static void add_message(struct config_mess
 	messages->items = items;
 	if (asprintf(&message, "%s%s: %s", file, number, text) < 0)
 		return;
-	make_printable(message);
-	items[messages->n_items++] = (struct config_message){ error, message };
+	items[messages->n_items++] = (struct config_message){ error, log_clean(message) };
 }
 
 int config_error(struct config_messages *messages, const char *file, unsigned int line,
@@ -150,13 +143,8 @@ static int set_vm_agent(struct reader *reader, const char *value, unsigned int l
 
 static int set_vm_act(struct reader *reader, const char *value, unsigned int line)
 {
-	static const char *const words[] = { "no", "yes", "false", "true", "off", "on", "0", "1" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		if (strcmp(value, words[i]) == 0) {
-			reader->vm->act = i % 2;
-			return 0;
-		}
+	if (parse_bool(value, &reader->vm->act) == 0)
+		return 0;
 	return config_error(reader->messages, reader->file, line,
 			    "act must be yes or no, not \"%.80s\"", value);
 }
@@ -244,6 +232,8 @@ static const struct key main_keys[] = {
 static int set_key(struct reader *reader, const char *wanted, const struct key *keys, size_t n,
 		   const char *section, const char *name, const char *value, unsigned int line)
 {
+	if (!name)
+		return config_error(reader->messages, reader->file, line, "%s", value);
 	if (strcmp(section, wanted) != 0)
 		return config_warning(
 			reader->messages, reader->file, line,
@@ -276,18 +266,6 @@ static int main_key(const char *section, const char *key, const char *value, uns
 		       line);
 }
 
-static int parse(struct reader *reader, const char *text, size_t size, config_ini_fn *fn)
-{
-	const char *reason;
-	unsigned int line;
-	int r;
-
-	r = config_ini_parse(text, size, fn, reader, &line, &reason);
-	if (r == -EBADMSG)
-		return config_error(reader->messages, reader->file, line, "%s", reason);
-	return r;
-}
-
 /* "/etc/pagepact/vms.d/alpha.conf" names the guest "alpha". */
 static int default_name(struct reader *reader)
 {
@@ -316,7 +294,7 @@ int config_parse_vm(const char *file, const char *text, size_t size, struct conf
 	struct reader reader = { .file = file, .messages = messages, .vm = &vm };
 	int r;
 
-	r = parse(&reader, text, size, vm_key);
+	r = ini_parse(text, size, vm_key, &reader);
 	if (r < 0)
 		return r;
 	if (vm.qmp[0] == '\0')
@@ -340,7 +318,7 @@ int config_parse_main(const char *file, const char *text, size_t size, struct co
 	struct reader reader = { .file = file, .messages = messages, .config = &config };
 	int r;
 
-	r = parse(&reader, text, size, main_key);
+	r = ini_parse(text, size, main_key, &reader);
 	if (r < 0)
 		return r;
 	ret->public_images = config.public_images;

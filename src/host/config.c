@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/read.h"
 #include "host/config-parse.h"
 
 static void list_done(struct config_list *list)
@@ -36,33 +36,11 @@ void config_messages_done(struct config_messages *messages)
 	*messages = (struct config_messages){ 0 };
 }
 
-/* Reads at most CONFIG_FILE_MAX bytes of a regular file; a FIFO or device must not block or act. */
-static int read_file(int dir_fd, const char *name, char **ret, size_t *ret_size)
+static int read_config(int dir_fd, const char *name, char **ret, size_t *ret_size)
 {
-	_cleanup_free_ char *text = malloc(CONFIG_FILE_MAX + 1);
-	_cleanup_close_ int fd = -1;
-	struct stat st;
-	size_t size = 0;
-	ssize_t n;
+	int r = read_file(dir_fd, name, CONFIG_FILE_MAX, ret, ret_size);
 
-	if (!text)
-		return -ENOMEM;
-	fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return -EINVAL;
-	do {
-		n = read(fd, text + size, CONFIG_FILE_MAX + 1 - size);
-		if (n < 0)
-			return -errno;
-		size += (size_t)n;
-	} while (n > 0 && size <= CONFIG_FILE_MAX);
-	if (size > CONFIG_FILE_MAX)
-		return -EFBIG;
-	*ret = TAKE_PTR(text);
-	*ret_size = size;
-	return 0;
+	return r > 0 ? -EFBIG : r;
 }
 
 static void report_unreadable(struct config_messages *messages, const char *file, int error)
@@ -87,7 +65,7 @@ static int load_main(int dir_fd, const char *dir, struct config *config,
 		file = NULL;
 		return -ENOMEM;
 	}
-	r = read_file(dir_fd, "pagepact.conf", &text, &size);
+	r = read_config(dir_fd, "pagepact.conf", &text, &size);
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0) {
@@ -138,7 +116,7 @@ static int add_vm(int dir_fd, const char *dir, const char *name, struct config *
 		file = NULL;
 		return -ENOMEM;
 	}
-	r = read_file(dir_fd, name, &text, &size);
+	r = read_config(dir_fd, name, &text, &size);
 	if (r < 0) {
 		report_unreadable(messages, file, r);
 		return r == -ENOMEM ? r : 0;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/psi.h"
 
 static void meminfo_line(const char *line, struct snapshot_host *ret)
 {
@@ -29,21 +30,17 @@ static void meminfo_line(const char *line, struct snapshot_host *ret)
 	}
 }
 
-void hostmem_read(const char *proc, struct snapshot_host *ret)
+void hostmem_read(const char *root, struct snapshot_host *ret)
 {
-	_cleanup_fclose_ FILE *meminfo = NULL, *pressure = NULL;
+	_cleanup_fclose_ FILE *meminfo = NULL;
 	char path[256], line[256];
-	unsigned whole, hundredths;
+	struct psi psi;
 
 	*ret = (struct snapshot_host){ .pressure_some_permille = -1 };
-	snprintf(path, sizeof(path), "%s/meminfo", proc);
+	snprintf(path, sizeof(path), "%s/proc/meminfo", root);
 	meminfo = fopen(path, "re");
 	while (meminfo && fgets(line, sizeof(line), meminfo))
 		meminfo_line(line, ret);
-	snprintf(path, sizeof(path), "%s/pressure/memory", proc);
-	pressure = fopen(path, "re");
-	/* "some avg10=1.23 ...": per cent of the last ten seconds. */
-	if (pressure && fgets(line, sizeof(line), pressure) &&
-	    sscanf(line, "some avg10=%u.%2u", &whole, &hundredths) == 2)
-		ret->pressure_some_permille = (int)(whole * 10 + hundredths / 10);
+	if (psi_read(root, "memory", &psi) == 0)
+		ret->pressure_some_permille = (int)(psi.some_avg10_hundredths / 10);
 }

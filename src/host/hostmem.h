@@ -6,11 +6,11 @@
 #include "policy/snapshot.h"
 
 /**
- * hostmem_read() - read meminfo and pressure/memory
- * @proc: "/proc", or a fixture
+ * hostmem_read() - read /proc/meminfo and /proc/pressure/memory
+ * @root: "" for this machine, or a fixture's directory
  *
  * What cannot be read stays 0, and -1 for the pressure.
  */
-void hostmem_read(const char *proc, struct snapshot_host *ret);
+void hostmem_read(const char *root, struct snapshot_host *ret);
 
 #endif

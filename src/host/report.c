@@ -29,7 +29,7 @@ static json_t *host_json(void)
 {
 	struct snapshot_host h;
 
-	hostmem_read("/proc", &h);
+	hostmem_read("", &h);
 	return json_pack("{sI sI sI sI so}", "memory_total_bytes", (json_int_t)h.memory_total_bytes,
 			 "memory_free_bytes", (json_int_t)h.memory_free_bytes,
 			 "memory_available_bytes", (json_int_t)h.memory_available_bytes,

@@ -273,7 +273,7 @@ int survey_build_snapshot(struct survey *s)
 		return r;
 	s->taken_usec = now_usec();
 	s->snapshot.now_usec = s->taken_usec;
-	hostmem_read("/proc", &s->snapshot.host);
+	hostmem_read("", &s->snapshot.host);
 	s->snapshot.images = s->snapshot_images;
 	s->snapshot.n_images = s->n_images;
 	s->snapshot.guests = s->snapshot_guests;

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 
-#include "host/config-ini.h"
 #include "host/config.h"
 #include "host/url.h"
 

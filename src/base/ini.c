@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/config-ini.h"
+#include "base/ini.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -51,60 +51,52 @@ static const char *read_section(char *line, char section[SECTION_SIZE])
 
 struct reader {
 	char section[SECTION_SIZE];
-	config_ini_fn *fn;
+	ini_fn *fn;
 	void *userdata;
 	unsigned int line;
-	const char *reason;
 };
 
 static int read_line(struct reader *reader, char *line)
 {
-	char *equals, *key;
+	const char *reason = NULL;
+	char *equals, *key = NULL;
 
 	line = trim(line);
 	if (*line == '\0' || *line == '#' || *line == ';')
 		return 0;
 	if (*line == '[') {
-		reader->reason = read_section(line, reader->section);
-		return reader->reason ? -EBADMSG : 0;
+		reason = read_section(line, reader->section);
+		if (!reason)
+			return 0;
+		*reader->section = '\0';
+	} else if (!(equals = strchr(line, '='))) {
+		reason = "a line must be [SECTION], KEY = VALUE or # a comment";
+	} else {
+		*equals = '\0';
+		key = trim(line);
+		if (*key == '\0')
+			reason = "there is no key before the =";
 	}
-	equals = strchr(line, '=');
-	if (!equals) {
-		reader->reason = "a line must be [SECTION], KEY = VALUE or # a comment";
-		return -EBADMSG;
-	}
-	*equals = '\0';
-	key = trim(line);
-	if (*key == '\0') {
-		reader->reason = "there is no key before the =";
-		return -EBADMSG;
-	}
+	if (reason)
+		return reader->fn(reader->section, NULL, reason, reader->line, reader->userdata);
 	cut_comment(equals + 1);
 	return reader->fn(reader->section, key, trim(equals + 1), reader->line, reader->userdata);
 }
 
-int config_ini_parse(const char *text, size_t size, config_ini_fn *fn, void *userdata,
-		     unsigned int *ret_line, const char **ret_reason)
+int ini_parse(const char *text, size_t size, ini_fn *fn, void *userdata)
 {
 	struct reader reader = { .fn = fn, .userdata = userdata, .line = 1 };
 	_cleanup_free_ char *copy = NULL;
 	char *line, *rest;
 	int r = 0;
 
-	if (memchr(text, '\0', size)) {
-		reader.reason = "it has a NUL byte in it and is no text";
-		r = -EBADMSG;
-		goto out;
-	}
+	if (memchr(text, '\0', size))
+		return fn("", NULL, "it has a NUL byte in it and is no text", 1, userdata);
 	copy = strndup(text, size);
 	if (!copy)
 		return -ENOMEM;
 	rest = copy;
 	for (; r == 0 && (line = strsep(&rest, "\n")); reader.line++)
 		r = read_line(&reader, line);
-	reader.line -= r < 0;
-out:
-	*ret_line = reader.line;
-	*ret_reason = reader.reason;
 	return r;
 }
