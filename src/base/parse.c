@@ -2,6 +2,9 @@
 #include "base/parse.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 static int parse_digits(const char **text, uint64_t *ret_value)
 {
@@ -68,4 +71,69 @@ int parse_size(const char *text, uint64_t *ret_bytes)
 		return -ERANGE;
 	*ret_bytes = value << shift;
 	return 0;
+}
+
+/* "12%" or "12.5%", in tenths. */
+static int parse_percent(const char *text, uint32_t *ret_permille)
+{
+	uint64_t whole, tenth = 0;
+	int r = parse_digits(&text, &whole);
+
+	if (r < 0)
+		return r;
+	if (*text == '.') {
+		if (text[1] < '0' || text[1] > '9')
+			return -EINVAL;
+		tenth = (uint64_t)(text[1] - '0');
+		text += 2;
+	}
+	if (strcmp(text, "%") != 0 || whole > 100 || whole * 10 + tenth > 1000 ||
+	    whole * 10 + tenth == 0)
+		return -EINVAL;
+	*ret_permille = (uint32_t)(whole * 10 + tenth);
+	return 0;
+}
+
+int limit_text_parse(const char *text, struct limit_text *ret)
+{
+	struct limit_text limit = { .kind = LIMIT_TEXT_BYTES };
+	int r;
+
+	if (!*text || strcmp(text, "default") == 0) {
+		limit.kind = LIMIT_TEXT_DEFAULT;
+	} else if (strcmp(text, "off") == 0) {
+		limit.kind = LIMIT_TEXT_OFF;
+	} else if (strchr(text, '%')) {
+		limit.kind = LIMIT_TEXT_PERMILLE;
+		r = parse_percent(text, &limit.permille);
+		if (r < 0)
+			return -EINVAL;
+	} else {
+		r = parse_size(text, &limit.bytes);
+		if (r < 0)
+			return r;
+		if (limit.bytes > INT64_MAX)
+			return -ERANGE;
+		if (!limit.bytes)
+			limit.kind = LIMIT_TEXT_OFF;
+	}
+	*ret = limit;
+	return 0;
+}
+
+const char *limit_text_format(const struct limit_text *limit, char buffer[static LIMIT_TEXT_SIZE])
+{
+	switch (limit->kind) {
+	case LIMIT_TEXT_BYTES:
+		snprintf(buffer, LIMIT_TEXT_SIZE, "%" PRIu64, limit->bytes);
+		break;
+	case LIMIT_TEXT_PERMILLE:
+		snprintf(buffer, LIMIT_TEXT_SIZE, "%u.%u%%", limit->permille / 10,
+			 limit->permille % 10);
+		break;
+	default:
+		snprintf(buffer, LIMIT_TEXT_SIZE, "%s",
+			 limit->kind == LIMIT_TEXT_OFF ? "off" : "default");
+	}
+	return buffer;
 }

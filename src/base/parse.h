@@ -23,4 +23,31 @@ int parse_u64(const char *text, uint64_t *ret_value);
  */
 int parse_size(const char *text, uint64_t *ret_bytes);
 
+enum limit_text_kind {
+	LIMIT_TEXT_DEFAULT, /* "default", or nothing at all */
+	LIMIT_TEXT_OFF,	    /* "off", or 0 */
+	LIMIT_TEXT_BYTES,
+	LIMIT_TEXT_PERMILLE, /* of a guest's memory */
+};
+
+/** struct limit_text - a page cache limit as people write it */
+struct limit_text {
+	enum limit_text_kind kind;
+	uint32_t permille; /* 1 to 1000 with LIMIT_TEXT_PERMILLE, else 0 */
+	uint64_t bytes;	   /* 1 to INT64_MAX with LIMIT_TEXT_BYTES, else 0 */
+};
+
+/**
+ * limit_text_parse() - read SIZE (see parse_size()), "N%", "off", "default" or ""
+ *
+ * A percentage is more than 0 and at most 100, with up to one decimal.
+ *
+ * Return: 0; -EINVAL for anything else; -ERANGE for a size above INT64_MAX.
+ */
+int limit_text_parse(const char *text, struct limit_text *ret);
+
+/* "off", "default", bytes, or "12.5%": what limit_text_parse() reads as the same limit. */
+#define LIMIT_TEXT_SIZE 32
+const char *limit_text_format(const struct limit_text *limit, char buffer[static LIMIT_TEXT_SIZE]);
+
 #endif

@@ -86,11 +86,72 @@ static void test_size(void **state)
 	check(parse_size, cases, ARRAY_SIZE(cases));
 }
 
+static void test_limit(void **state)
+{
+	static const struct {
+		const char *text;
+		int result;
+		struct limit_text limit;
+		const char *formatted;
+	} cases[] = {
+		{ "", 0, { LIMIT_TEXT_DEFAULT, 0, 0 }, "default" },
+		{ "default", 0, { LIMIT_TEXT_DEFAULT, 0, 0 }, "default" },
+		{ "off", 0, { LIMIT_TEXT_OFF, 0, 0 }, "off" },
+		{ "0", 0, { LIMIT_TEXT_OFF, 0, 0 }, "off" },
+		{ "0M", 0, { LIMIT_TEXT_OFF, 0, 0 }, "off" },
+		{ "128M", 0, { LIMIT_TEXT_BYTES, 0, 128 << 20 }, "134217728" },
+		{ "1", 0, { LIMIT_TEXT_BYTES, 0, 1 }, "1" },
+		{ "9223372036854775807",
+		  0,
+		  { LIMIT_TEXT_BYTES, 0, INT64_MAX },
+		  "9223372036854775807" },
+		{ "25%", 0, { LIMIT_TEXT_PERMILLE, 250, 0 }, "25.0%" },
+		{ "0.1%", 0, { LIMIT_TEXT_PERMILLE, 1, 0 }, "0.1%" },
+		{ "12.5%", 0, { LIMIT_TEXT_PERMILLE, 125, 0 }, "12.5%" },
+		{ "100.0%", 0, { LIMIT_TEXT_PERMILLE, 1000, 0 }, "100.0%" },
+		{ "9223372036854775808", -ERANGE, { 0 }, "" },
+		{ "99999999999999999999", -ERANGE, { 0 }, "" },
+		{ "0%", -EINVAL, { 0 }, "" },
+		{ "0.0%", -EINVAL, { 0 }, "" },
+		{ "100.1%", -EINVAL, { 0 }, "" },
+		{ "101%", -EINVAL, { 0 }, "" },
+		{ "18446744073709551615%", -EINVAL, { 0 }, "" },
+		{ "99999999999999999999%", -EINVAL, { 0 }, "" },
+		{ "12.55%", -EINVAL, { 0 }, "" },
+		{ "12.%", -EINVAL, { 0 }, "" },
+		{ ".5%", -EINVAL, { 0 }, "" },
+		{ "%", -EINVAL, { 0 }, "" },
+		{ "5%%", -EINVAL, { 0 }, "" },
+		{ "5 %", -EINVAL, { 0 }, "" },
+		{ "-1", -EINVAL, { 0 }, "" },
+		{ "OFF", -EINVAL, { 0 }, "" },
+		{ "off ", -EINVAL, { 0 }, "" },
+		{ "1.5G", -EINVAL, { 0 }, "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct limit_text limit = { LIMIT_TEXT_BYTES, 7, 7 }, again;
+		char buffer[LIMIT_TEXT_SIZE];
+
+		assert_int_equal(limit_text_parse(cases[i].text, &limit), cases[i].result);
+		if (cases[i].result < 0) {
+			assert_int_equal(limit.bytes, 7);
+			continue;
+		}
+		assert_memory_equal(&limit, &cases[i].limit, sizeof(limit));
+		assert_string_equal(limit_text_format(&limit, buffer), cases[i].formatted);
+		assert_int_equal(limit_text_parse(buffer, &again), 0);
+		assert_memory_equal(&limit, &again, sizeof(limit));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_u64),
 		cmocka_unit_test(test_size),
+		cmocka_unit_test(test_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
