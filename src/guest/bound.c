@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "guest/psi.h"
+#include "base/psi.h"
 
 #define PAGE_BYTES 4096
 
@@ -72,9 +72,9 @@ void bound_sample(struct bound *b, uint64_t now)
 	watch_returns(b->shed->heat->watch, &returns);
 	for (int i = 0; i < WIRE_AGE_CLASSES; i++)
 		s.refaulted_pages += returns.refaulted[i];
-	s.memory_permyriad = psi_read("", "memory", &memory) < 0 ? BRAKE_BLIND
-								  : (int)memory.some_permyriad;
-	s.io_permyriad = psi_read("", "io", &io) < 0 ? BRAKE_BLIND : (int)io.some_permyriad;
+	s.memory_hundredths = psi_read("", "memory", &memory) < 0 ? BRAKE_BLIND
+								  : (int)memory.some_avg10_hundredths;
+	s.io_hundredths = psi_read("", "io", &io) < 0 ? BRAKE_BLIND : (int)io.some_avg10_hundredths;
 	brake_update(&b->brake, &s);
 }
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #define USEC		   1000000u
-#define PRESSURE_PERMYRIAD 100 /* 1 % */
+#define PRESSURE_HUNDREDTHS 100 /* 1 % */
 #define REFAULT_PERMILLE   50
 #define IO_PERMILLE	   10
 #define REFAULTS_LEAST	   256
@@ -52,7 +52,7 @@ static void recent_sums(const struct brake *b, uint64_t *ret_evicted, uint64_t *
 static bool has_risen(int now, int before)
 {
 	return now != BRAKE_BLIND &&
-	       now - (before == BRAKE_BLIND ? 0 : before) > PRESSURE_PERMYRIAD;
+	       now - (before == BRAKE_BLIND ? 0 : before) > PRESSURE_HUNDREDTHS;
 }
 
 static enum wire_brake brake_judge(const struct brake *b, const struct brake_sample *s)
@@ -62,13 +62,13 @@ static enum wire_brake brake_judge(const struct brake *b, const struct brake_sam
 	if (b->idle_seconds >= BRAKE_RECENT)
 		return WIRE_BRAKE_NONE;
 	recent_sums(b, &evicted, &refaulted);
-	if (has_risen(s->memory_permyriad, b->memory_before))
+	if (has_risen(s->memory_hundredths, b->memory_before))
 		return WIRE_BRAKE_MEMORY;
 	if (refaulted < REFAULTS_LEAST)
 		return WIRE_BRAKE_NONE;
 	if (refaulted * 1000 > evicted * REFAULT_PERMILLE)
 		return WIRE_BRAKE_REFAULT;
-	if (refaulted * 1000 > evicted * IO_PERMILLE && has_risen(s->io_permyriad, b->io_before))
+	if (refaulted * 1000 > evicted * IO_PERMILLE && has_risen(s->io_hundredths, b->io_before))
 		return WIRE_BRAKE_IO;
 	return WIRE_BRAKE_NONE;
 }
@@ -98,8 +98,8 @@ void brake_update(struct brake *b, const struct brake_sample *s)
 	b->seen_refaulted = s->refaulted_pages;
 	/* What is so while nothing is evicted is not because of us. */
 	if (!evicted && b->idle_seconds >= BRAKE_RECENT) {
-		b->memory_before = s->memory_permyriad;
-		b->io_before = s->io_permyriad;
+		b->memory_before = s->memory_hundredths;
+		b->io_before = s->io_hundredths;
 	}
 	if (evicted)
 		b->idle_seconds = 0;

@@ -37,15 +37,15 @@
 /**
  * struct brake_sample - what is so now
  * @evicted_pages, @refaulted_pages: since the agent was started
- * @memory_permyriad, @io_permyriad: share of the last 10 s in which some task stalled, in 1/10,000;
+ * @memory_hundredths, @io_hundredths: share of the last 10 s in which some task stalled, in 1/10,000;
  * BRAKE_BLIND where it is not known
  */
 struct brake_sample {
 	uint64_t now_usec;
 	uint64_t evicted_pages;
 	uint64_t refaulted_pages;
-	int memory_permyriad;
-	int io_permyriad;
+	int memory_hundredths;
+	int io_hundredths;
 };
 
 struct brake {

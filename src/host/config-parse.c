@@ -149,6 +149,16 @@ static int set_vm_act(struct reader *reader, const char *value, unsigned int lin
 			    "act must be yes or no, not \"%.80s\"", value);
 }
 
+static int set_vm_cache_limit(struct reader *reader, const char *value, unsigned int line)
+{
+	if (!*value || limit_text_parse(value, &reader->vm->cache_limit) < 0)
+		return config_error(reader->messages, reader->file, line,
+				    "cache_limit must be a size (512M), a share of the guest's "
+				    "memory (25%%), off or default, not \"%.80s\"",
+				    value);
+	return 0;
+}
+
 static int list_add(struct reader *reader, struct config_list *list, const char *word,
 		    unsigned int line)
 {
@@ -221,7 +231,7 @@ static int set_trusted_processes(struct reader *reader, const char *value, unsig
 static const struct key vm_keys[] = {
 	{ "name", set_vm_name, false },	    { "qmp", set_vm_qmp, false },
 	{ "agent", set_vm_agent, false },   { "act", set_vm_act, false },
-	{ "domain", set_vm_domain, false },
+	{ "domain", set_vm_domain, false }, { "cache_limit", set_vm_cache_limit, false },
 };
 
 static const struct key main_keys[] = {
@@ -305,6 +315,10 @@ int config_parse_vm(const char *file, const char *text, size_t size, struct conf
 		if (r < 0)
 			return r;
 	}
+	if (vm.cache_limit.kind != LIMIT_TEXT_DEFAULT && !vm.act)
+		(void)config_warning(messages, file, 0,
+				     "cache_limit has no effect while the guest is only observed: "
+				     "add act = yes");
 	if (vm.domain[0] == '\0')
 		strcpy(vm.domain, vm.name);
 	*ret = vm;

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/parse.h"
 #include "host/url.h"
 
 #define CONFIG_NAME_MAX	    63
@@ -21,6 +22,7 @@
  * @agent: scheme URL_NONE where the key is absent
  * @act: whether anything may be done, other than observing
  * @domain: sharing domain; @name where the key is absent
+ * @cache_limit: the page cache limit to begin with; LIMIT_TEXT_DEFAULT where the key is absent
  */
 struct config_vm {
 	char name[CONFIG_NAME_MAX + 1];
@@ -28,6 +30,7 @@ struct config_vm {
 	struct url agent;
 	bool act;
 	char domain[CONFIG_NAME_MAX + 1];
+	struct limit_text cache_limit;
 };
 
 /** struct config_list - words, in the order of the file */

@@ -15,7 +15,8 @@
 #define EXIT_USAGE 2
 
 static const char help[] =
-	"Usage: pagepactd [--config DIR] [--runtime-dir DIR] [--dry-run] [--verbose]\n"
+	"Usage: pagepactd [--config DIR] [--runtime-dir DIR] [--state-dir DIR] [--dry-run]\n"
+	"                 [--verbose]\n"
 	"\n"
 	"Knows which pages this host and its virtual machines cache twice, and gives the\n"
 	"copies back when pagepact(1) asks for it.\n"
@@ -23,6 +24,7 @@ static const char help[] =
 	"\n"
 	"      --config DIR       pagepact.conf and vms.d/*.conf (default /etc/pagepact)\n"
 	"      --runtime-dir DIR  control.sock (default /run/pagepact)\n"
+	"      --state-dir DIR    limits.d: page cache limits (default /var/lib/pagepact)\n"
 	"      --dry-run          decide and report, and do nothing, whatever is asked\n"
 	"      --verbose          say more\n"
 	"      --help, --version\n";
@@ -33,6 +35,7 @@ static int options_parse(int argc, char **argv, struct manager_options *ret, boo
 	static const struct option longs[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "runtime-dir", required_argument, NULL, 'r' },
+		{ "state-dir", required_argument, NULL, 's' },
 		{ "dry-run", no_argument, NULL, 'n' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
@@ -47,6 +50,9 @@ static int options_parse(int argc, char **argv, struct manager_options *ret, boo
 			break;
 		case 'r':
 			ret->runtime_dir = optarg;
+			break;
+		case 's':
+			ret->state_dir = optarg;
 			break;
 		case 'n':
 			ret->dry_run = true;
@@ -91,7 +97,11 @@ static int loop_new(sd_event **ret)
 
 int main(int argc, char **argv)
 {
-	struct manager_options options = { "/etc/pagepact", "/run/pagepact", false };
+	struct manager_options options = {
+		.config_dir = "/etc/pagepact",
+		.runtime_dir = "/run/pagepact",
+		.state_dir = "/var/lib/pagepact",
+	};
 	struct manager *manager = NULL;
 	sd_event *event = NULL;
 	bool verbose = false;

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "host/attach.h"
+#include "host/cache-limit.h"
 #include "host/methods.h"
 #include "host/operation.h"
 
@@ -43,6 +44,7 @@ int manager_add(struct manager *m, const struct config_vm *config, struct vm **r
 	if (r < 0)
 		return r;
 	m->vms[m->n_vms++] = vm;
+	cache_limit_load(m, vm);
 	m->last = survey_free(m->last);
 	*ret = vm;
 	return 0;
@@ -140,6 +142,7 @@ int manager_new(sd_event *event, const struct manager_options *options, struct m
 		return log_error_errno(ENOMEM, "%m");
 	m->event = event;
 	m->runtime_dir = options->runtime_dir;
+	m->state_dir = options->state_dir;
 	m->dry_run = options->dry_run;
 	m->started_usec = now_usec();
 	m->lock_fd = -1;

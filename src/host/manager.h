@@ -18,6 +18,7 @@ struct manager {
 	sd_event *event;
 	struct config config;
 	const char *runtime_dir;
+	const char *state_dir;
 	bool dry_run;
 	uint64_t started_usec;
 	int lock_fd;
@@ -38,6 +39,7 @@ struct manager {
 struct manager_options {
 	const char *config_dir;
 	const char *runtime_dir;
+	const char *state_dir;
 	bool dry_run;
 };
 

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "host/attach.h"
+#include "host/cache-limit.h"
 #include "host/operation.h"
 #include "host/report.h"
 #include "version.h"
@@ -128,6 +129,9 @@ static const struct method {
 	{ "reclaim",
 	  handle_reclaim,
 	  { { "vm", JSON_STRING }, { "bytes", JSON_INTEGER }, { "dry_run", JSON_TRUE } } },
+	{ "cache-limit",
+	  cache_limit_handle,
+	  { { "vm", JSON_STRING }, { "limit", JSON_STRING }, { "dry_run", JSON_TRUE } } },
 	{ "explain", handle_explain, { { "order", JSON_INTEGER } } },
 	{ "attach",
 	  attach_handle,

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "host/cache-limit.h"
 #include "policy/duplicates.h"
 #include "version.h"
 
@@ -122,7 +123,7 @@ static json_t *vm_json(const struct manager *m, struct vm *vm)
 	bool held = vm_resident_bytes(vm, &resident) >= 0;
 
 	return json_pack(
-		"{ss ss ss? sb ss so so so so so so so}", "name", vm->config.name, "state",
+		"{ss ss ss? sb ss so so so so so so so so so}", "name", vm->config.name, "state",
 		inv	   ? inv->status
 		: vm->busy ? "busy"
 			   : "absent",
@@ -133,7 +134,8 @@ static json_t *vm_json(const struct manager *m, struct vm *vm)
 		"balloon_bytes",
 		inv && inv->balloon ? json_integer((json_int_t)inv->balloon_bytes) : json_null(),
 		"agent", agent_json(vm), "census", vm->scan ? census_json(vm->scan) : json_null(),
-		"duplicate_bytes", duplicate_json(m, vm), "warnings", warnings_json(vm));
+		"duplicate_bytes", duplicate_json(m, vm), "cache_limit", cache_limit_json(vm),
+		"report", report_agent_json(vm), "warnings", warnings_json(vm));
 }
 
 static json_t *users_json(const struct survey *s, size_t image)

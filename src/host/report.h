@@ -11,6 +11,9 @@
 /** report_status() - host, daemon, guests, images, as far as known without asking anybody */
 json_t *report_status(const struct manager *m);
 
+/** report_agent_json() - the last REPORT of a guest's agent, with its age; null without one */
+json_t *report_agent_json(const struct vm *vm);
+
 /** report_duplicates() - a survey's duplicates; @vm: of one guest only, or NULL */
 json_t *report_duplicates(const struct survey *s, const struct vm *vm);
 

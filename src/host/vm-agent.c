@@ -48,36 +48,93 @@ static void scan_finish(struct vm *vm, int result, const char *error)
 		done(vm, result, error, vm->scan_userdata);
 }
 
-static void ask_finish(struct vm *vm, int result, const struct wire_result *answer,
-		       const struct wire_path *path)
+/* @m: NULL unless @result is 0; then of the type that was asked for. */
+static void ask_finish(struct vm *vm, int result, const union wire_message *m)
 {
 	vm_result_fn *result_done = vm->result_done;
+	vm_freed_fn *freed_done = vm->freed_done;
 	vm_path_fn *path_done = vm->path_done;
 
 	vm->result_done = NULL;
+	vm->freed_done = NULL;
 	vm->path_done = NULL;
 	vm->ask_id = 0;
 	if (result_done)
-		result_done(vm, result, answer, vm->ask_userdata);
+		result_done(vm, result, m ? m->result : NULL, vm->ask_userdata);
+	if (freed_done)
+		freed_done(vm, result, m ? m->freed : NULL, vm->ask_userdata);
 	if (path_done)
-		path_done(vm, result, path ? path->path : "", path ? path->length : 0,
-			  vm->ask_userdata);
+		path_done(vm, m ? -m->path->status : result, m ? m->path->path : "",
+			  m ? m->path->length : 0, vm->ask_userdata);
 }
 
 void vm_agent_forget(struct vm *vm)
 {
 	vm->scan = scan_free(vm->scan);
+	vm->report_usec = vm->report_id = 0;
 }
 
 static void agent_give_up(struct vm *vm, int result, const char *why)
 {
 	scan_finish(vm, result, why);
-	ask_finish(vm, result, NULL, NULL);
+	ask_finish(vm, result, NULL);
 }
 
 void vm_agent_interrupt(struct vm *vm, const char *why)
 {
 	vm->interruption = why;
+}
+
+/* What the agent is to hold: without the operator's consent, what the guest itself says. */
+static struct wire_limit limit_wire(const struct vm *vm)
+{
+	if (vm->config.act && vm->limit.kind == LIMIT_TEXT_BYTES)
+		return (struct wire_limit){ .kind = WIRE_LIMIT_BYTES, .bytes = vm->limit.bytes };
+	if (vm->config.act && vm->limit.kind == LIMIT_TEXT_PERMILLE)
+		return (struct wire_limit){ .kind = WIRE_LIMIT_PERMILLE,
+					    .permille = vm->limit.permille };
+	if (vm->config.act && vm->limit.kind == LIMIT_TEXT_OFF)
+		return (struct wire_limit){ .kind = WIRE_LIMIT_OFF };
+	return (struct wire_limit){ .kind = WIRE_LIMIT_GUEST };
+}
+
+/* A full queue is tried again at the next tick. */
+static void limit_send(struct vm *vm)
+{
+	const struct wire_limit limit = limit_wire(vm);
+
+	if (!vm->limit_due || vm->quiet || vm->agent != VM_AGENT_LIVE || !vm->link ||
+	    vm->link_closed || !(vm->hello.capabilities & WIRE_CAN_LIMIT))
+		return;
+	if (link_send(vm->link, WIRE_LIMIT, vm->next_id, &limit, sizeof(limit)) < 0)
+		return;
+	vm->report_id = vm->next_id++;
+	vm->report_asked = false;
+	vm->limit_due = false;
+}
+
+static void report_ask(struct vm *vm)
+{
+	if (link_send(vm->link, WIRE_ASK, vm->next_id, NULL, 0) < 0)
+		return;
+	vm->report_id = vm->next_id++;
+	vm->report_asked = true;
+}
+
+static void on_report(struct vm *vm, uint64_t id, const struct wire_report *report)
+{
+	uint32_t wanted = limit_wire(vm).kind;
+
+	if (!vm->report_id || id != vm->report_id)
+		return;
+	vm->report_id = 0;
+	vm->report = *report;
+	vm->report_usec = now_usec();
+	/* Once for each question, so that no lie makes more of them than there are questions. */
+	if (vm->report_asked && report->limit_origin != WIRE_ORIGIN_HOST &&
+	    report->limit_state != WIRE_STATE_CANNOT &&
+	    (wanted == WIRE_LIMIT_BYTES || wanted == WIRE_LIMIT_PERMILLE))
+		vm->limit_due = true;
 }
 
 static void on_hello(struct vm *vm, uint64_t id, const struct wire_hello *hello)
@@ -87,6 +144,8 @@ static void on_hello(struct vm *vm, uint64_t id, const struct wire_hello *hello)
 		agent_give_up(vm, -EINTR, "the agent was started anew");
 	if (memcmp(vm->hello.boot_id, hello->boot_id, sizeof(hello->boot_id)) != 0)
 		vm_agent_forget(vm);
+	/* Its counters begin anew, and it knows no limit but the guest's own. */
+	vm->report_usec = vm->report_id = 0;
 	vm->hello = *hello;
 	vm->greeted = true;
 	if (hello->version != WIRE_VERSION) {
@@ -99,6 +158,9 @@ static void on_hello(struct vm *vm, uint64_t id, const struct wire_hello *hello)
 		return;
 	}
 	agent_state(vm, VM_AGENT_LIVE, hello->missing);
+	vm->limit_due = true;
+	limit_send(vm);
+	report_ask(vm);
 }
 
 static void on_scan_message(struct vm *vm, uint16_t type, const union wire_message *m)
@@ -130,7 +192,7 @@ static void on_error(struct vm *vm, uint64_t id, const struct wire_error *error)
 	if (vm->scan_next && id == vm->scan_next->id)
 		scan_finish(vm, -EREMOTEIO, error->text);
 	else if (vm->ask_id && id == vm->ask_id)
-		ask_finish(vm, -EREMOTEIO, NULL, NULL);
+		ask_finish(vm, -EREMOTEIO, NULL);
 }
 
 static void on_message(uint16_t type, uint64_t id, const union wire_message *m, uint32_t length,
@@ -140,8 +202,10 @@ static void on_message(uint16_t type, uint64_t id, const union wire_message *m, 
 
 	(void)length;
 	vm->link_heard_usec = now_usec();
-	if (vm->agent == VM_AGENT_SILENT && vm->greeted)
+	if (vm->agent == VM_AGENT_SILENT && vm->greeted) {
 		agent_state(vm, VM_AGENT_LIVE, vm->hello.missing);
+		vm->limit_due = true;
+	}
 	switch (type) {
 	case WIRE_HELLO:
 		on_hello(vm, id, m->hello);
@@ -157,11 +221,18 @@ static void on_message(uint16_t type, uint64_t id, const union wire_message *m, 
 		break;
 	case WIRE_RESULT:
 		if (vm->result_done && id == vm->ask_id)
-			ask_finish(vm, 0, m->result, NULL);
+			ask_finish(vm, 0, m);
+		break;
+	case WIRE_FREED:
+		if (vm->freed_done && id == vm->ask_id)
+			ask_finish(vm, 0, m);
 		break;
 	case WIRE_PATH:
 		if (vm->path_done && id == vm->ask_id)
-			ask_finish(vm, -m->path->status, NULL, m->path);
+			ask_finish(vm, 0, m);
+		break;
+	case WIRE_REPORT:
+		on_report(vm, id, m->report);
 		break;
 	case WIRE_ERROR:
 		on_error(vm, id, m->error);
@@ -241,10 +312,14 @@ static void link_keep(struct vm *vm, uint64_t now)
 	if (!vm->link || vm->link_closed || now < vm->link_pinged_usec + interval)
 		return;
 	vm->link_pinged_usec = now;
-	if (vm->greeted)
-		(void)link_send(vm->link, WIRE_PING, 0, NULL, 0);
-	else
+	if (!vm->greeted) {
 		(void)link_send(vm->link, WIRE_WELCOME, LINK_WELCOME_ID, &welcome, sizeof(welcome));
+		return;
+	}
+	(void)link_send(vm->link, WIRE_PING, 0, NULL, 0);
+	/* A scan is looked after more often than a report is worth. */
+	if (!vm->scan_next && vm->agent == VM_AGENT_LIVE)
+		report_ask(vm);
 }
 
 static void agent_deadlines(struct vm *vm, uint64_t now)
@@ -258,7 +333,7 @@ static void agent_deadlines(struct vm *vm, uint64_t now)
 	    now > vm->scan_next->begun_usec + SCAN_SILENT_USEC)
 		scan_finish(vm, -ETIMEDOUT, "the agent fell silent in the middle of its scan");
 	if (vm->ask_id && now > vm->ask_deadline_usec)
-		ask_finish(vm, -ETIMEDOUT, NULL, NULL);
+		ask_finish(vm, -ETIMEDOUT, NULL);
 }
 
 void vm_agent_tick(struct vm *vm, uint64_t now)
@@ -272,6 +347,7 @@ void vm_agent_tick(struct vm *vm, uint64_t now)
 		link_connect(vm, now);
 	agent_deadlines(vm, now);
 	link_keep(vm, now);
+	limit_send(vm);
 	if (vm->agent == VM_AGENT_LIVE && now > vm->link_heard_usec + SILENT_USEC)
 		agent_state(vm, VM_AGENT_SILENT, "has not answered for 30 seconds");
 }
@@ -356,4 +432,32 @@ int vm_name(struct vm *vm, const struct wire_identity *identity, uint64_t deadli
 	if (r >= 0)
 		vm->path_done = done;
 	return r;
+}
+
+int vm_give(struct vm *vm, uint64_t bytes, uint32_t usec_max, uint64_t deadline_usec,
+	    vm_freed_fn *done, void *userdata)
+{
+	const struct wire_free order = { .bytes = bytes, .usec_max = usec_max };
+	int r = vm->hello.capabilities & WIRE_CAN_FREE ? 0 : -EOPNOTSUPP;
+
+	if (r >= 0)
+		r = ask(vm, WIRE_FREE, &order, sizeof(order), deadline_usec, userdata);
+	if (r >= 0)
+		vm->freed_done = done;
+	return r;
+}
+
+void vm_limit_set(struct vm *vm, const struct limit_text *limit, enum vm_limit_source source)
+{
+	vm->limit = *limit;
+	vm->limit_source = source;
+	vm->limit_due = true;
+	limit_send(vm);
+}
+
+int vm_held(struct vm *vm, const struct wire_held *held, uint32_t length)
+{
+	if (vm->agent != VM_AGENT_LIVE || !vm->link || vm->link_closed)
+		return -ENOTCONN;
+	return link_send(vm->link, WIRE_HELD, 0, held, length);
 }

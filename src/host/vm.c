@@ -165,6 +165,7 @@ void vm_cancel(struct vm *vm)
 	vm->inventory_done = NULL;
 	vm->scan_done = NULL;
 	vm->result_done = NULL;
+	vm->freed_done = NULL;
 	vm->path_done = NULL;
 	/* Late words will be nobody's. */
 	vm->scan_next = scan_free(vm->scan_next);

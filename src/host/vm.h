@@ -11,6 +11,7 @@
 #include <sys/types.h>
 #include <systemd/sd-event.h>
 
+#include "base/parse.h"
 #include "host/config.h"
 #include "host/inventory.h"
 #include "host/link.h"
@@ -36,6 +37,8 @@ struct vm;
 typedef void vm_done_fn(struct vm *vm, int result, const char *error, void *userdata);
 typedef void vm_result_fn(struct vm *vm, int result, const struct wire_result *answer,
 			  void *userdata);
+typedef void vm_freed_fn(struct vm *vm, int result, const struct wire_freed *answer,
+			 void *userdata);
 typedef void vm_path_fn(struct vm *vm, int result, const char *path, size_t length, void *userdata);
 
 /**
@@ -48,6 +51,13 @@ struct vm_io {
 	uint64_t flush_operations;
 	bool known;
 	bool settled;
+};
+
+/* Whose word the page cache limit of a guest is. */
+enum vm_limit_source {
+	VM_LIMIT_NONE,	  /* nobody's on the host: the guest decides */
+	VM_LIMIT_CONFIG,  /* cache_limit in the guest's file */
+	VM_LIMIT_COMMAND, /* `pagepact cache-limit`, and kept since */
 };
 
 struct vm {
@@ -72,6 +82,13 @@ struct vm {
 
 	struct scan *scan; /* the last complete one, or NULL */
 
+	/* What the host wants; an observed guest is told that the host has no say. */
+	struct limit_text limit;
+	enum vm_limit_source limit_source;
+	bool quiet;		   /* a dry run: no limit is sent */
+	struct wire_report report; /* the last one, at report_usec, or 0 for none */
+	uint64_t report_usec;
+
 	/* Private to vm.c and vm-agent.c. */
 	sd_event_source *tick;
 	uint64_t qmp_retry_usec;
@@ -94,8 +111,12 @@ struct vm {
 	uint64_t ask_id;
 	uint64_t ask_deadline_usec;
 	vm_result_fn *result_done;
+	vm_freed_fn *freed_done;
 	vm_path_fn *path_done;
 	void *ask_userdata;
+	bool limit_due;	    /* what it was told, if anything, it may have forgotten */
+	uint64_t report_id; /* of the last question for one */
+	bool report_asked;  /* by ASK, not by LIMIT */
 };
 
 /**
@@ -149,6 +170,30 @@ int vm_scan(struct vm *vm, uint64_t deadline_usec, vm_done_fn *done, void *userd
  */
 int vm_evict(struct vm *vm, const struct wire_evict *order, uint32_t length, uint64_t deadline_usec,
 	     vm_result_fn *done, void *userdata);
+
+/**
+ * vm_give() - send one FREE message
+ * @usec_max: the agent answers by then
+ * @done: as for vm_evict()
+ *
+ * Return: as vm_evict(); -EOPNOTSUPP where the agent cannot.
+ */
+int vm_give(struct vm *vm, uint64_t bytes, uint32_t usec_max, uint64_t deadline_usec,
+	    vm_freed_fn *done, void *userdata);
+
+/**
+ * vm_limit_set() - the page cache limit that the host wants from now on
+ *
+ * It is sent at once if the agent is live, and again whenever the agent may not know it any more.
+ */
+void vm_limit_set(struct vm *vm, const struct limit_text *limit, enum vm_limit_source source);
+
+/**
+ * vm_held() - tell the agent which blocks of a disk the host holds
+ *
+ * Not waited for. Return: 0; -ENOBUFS: later; -ENOTCONN.
+ */
+int vm_held(struct vm *vm, const struct wire_held *held, uint32_t length);
 
 /**
  * vm_name() - ask for a path of a file

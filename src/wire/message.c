@@ -15,6 +15,9 @@ static_assert(sizeof(struct wire_pages) + WIRE_ITEMS_MAX * sizeof(struct wire_ru
 static_assert(sizeof(struct wire_evict) + WIRE_ITEMS_MAX * sizeof(struct wire_evict_run) <=
 		      WIRE_PAYLOAD_MAX,
 	      "a full list fits a frame");
+static_assert(sizeof(struct wire_held) + WIRE_ITEMS_MAX * sizeof(struct wire_held_run) <=
+		      WIRE_PAYLOAD_MAX,
+	      "a full list fits a frame");
 static_assert(sizeof(struct wire_path) + WIRE_PATH_MAX < WIRE_PAYLOAD_MAX,
 	      "a full path fits the scratch buffer together with its NUL");
 
@@ -34,6 +37,73 @@ const char *wire_unplaced_name(unsigned reason)
 	};
 
 	return reason < WIRE_UNPLACED_REASONS ? names[reason] : "unknown";
+}
+
+const char *wire_origin_name(unsigned origin)
+{
+	static const char *const names[WIRE_ORIGINS] = {
+		[WIRE_ORIGIN_NONE] = "none",	 [WIRE_ORIGIN_FILE] = "file",
+		[WIRE_ORIGIN_SMBIOS] = "smbios", [WIRE_ORIGIN_CMDLINE] = "cmdline",
+		[WIRE_ORIGIN_HOST] = "host",
+	};
+
+	return origin < WIRE_ORIGINS ? names[origin] : "unknown";
+}
+
+const char *wire_state_name(unsigned state)
+{
+	static const char *const names[WIRE_STATES] = {
+		[WIRE_STATE_OFF] = "off",	[WIRE_STATE_UNDER] = "under",
+		[WIRE_STATE_BRAKED] = "braked", [WIRE_STATE_KEPT] = "kept",
+		[WIRE_STATE_CANNOT] = "cannot",
+	};
+
+	return state < WIRE_STATES ? names[state] : "unknown";
+}
+
+const char *wire_brake_name(unsigned brake)
+{
+	static const char *const names[WIRE_BRAKES] = {
+		[WIRE_BRAKE_NONE] = "none",   [WIRE_BRAKE_MEMORY] = "memory",
+		[WIRE_BRAKE_IO] = "io",	      [WIRE_BRAKE_REFAULT] = "refault",
+		[WIRE_BRAKE_QUOTA] = "quota",
+	};
+
+	return brake < WIRE_BRAKES ? names[brake] : "unknown";
+}
+
+const char *wire_heat_name(unsigned heat)
+{
+	static const char *const names[WIRE_HEATS] = {
+		[WIRE_HEAT_NONE] = "none",
+		[WIRE_HEAT_ACCESSED] = "accessed",
+		[WIRE_HEAT_GET_PAGES] = "get_pages",
+	};
+
+	return heat < WIRE_HEATS ? names[heat] : "unknown";
+}
+
+const char *wire_step_name(unsigned step)
+{
+	static const char *const names[WIRE_STEPS] = {
+		[WIRE_STEP_FREE] = "free", [WIRE_STEP_SLAB] = "slab",
+		[WIRE_STEP_HELD] = "held", [WIRE_STEP_SUPERPAGE] = "superpage",
+		[WIRE_STEP_COLD] = "cold",
+	};
+
+	return step < WIRE_STEPS ? names[step] : "unknown";
+}
+
+const char *wire_stopped_name(unsigned stopped)
+{
+	static const char *const names[WIRE_STOPPEDS] = {
+		[WIRE_STOPPED_DONE] = "done",
+		[WIRE_STOPPED_NOTHING_LEFT] = "nothing_left",
+		[WIRE_STOPPED_TIME] = "time",
+		[WIRE_STOPPED_BRAKED] = "braked",
+	};
+
+	return stopped < WIRE_STOPPEDS ? names[stopped] : "unknown";
 }
 
 /* A peer's text is shown to people: cut it to its field and take the terminal's controls out. */
@@ -256,6 +326,85 @@ static int error_check(void *p)
 	return status_valid(error->code) ? 0 : -EBADMSG;
 }
 
+static int limit_check(void *p)
+{
+	const struct wire_limit *limit = p;
+
+	if (limit->kind >= WIRE_LIMIT_KINDS)
+		return -EBADMSG;
+	/* Each number is there exactly when its kind wants it. */
+	if ((limit->kind == WIRE_LIMIT_PERMILLE) != (limit->permille > 0) ||
+	    (limit->kind == WIRE_LIMIT_BYTES) != (limit->bytes > 0))
+		return -EBADMSG;
+	return limit->permille <= 1000 && bytes_valid(limit->bytes) ? 0 : -EBADMSG;
+}
+
+static int report_check(void *p)
+{
+	const struct wire_report *r = p;
+	const uint64_t numbers[] = {
+		r->limit_bytes == UINT64_MAX ? 0 : r->limit_bytes,
+		r->unmapped_bytes,
+		r->brakes,
+		r->evicted_bytes,
+		r->refaulted_bytes,
+		r->slab_freed_bytes,
+		r->slab_pressed_bytes,
+		r->events_lost,
+	};
+
+	if (r->limit_origin >= WIRE_ORIGINS || r->limit_state >= WIRE_STATES ||
+	    r->brake >= WIRE_BRAKES || r->heat >= WIRE_HEATS)
+		return -EBADMSG;
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (!bytes_valid(numbers[i]))
+			return -EBADMSG;
+	for (size_t i = 0; i < WIRE_AGE_CLASSES; i++)
+		if (!pages_valid(r->evicted_by_age[i]) || !pages_valid(r->refaulted_by_age[i]))
+			return -EBADMSG;
+	return usec_valid(r->brake_left_usec) && usec_valid(r->cpu_usec) ? 0 : -EBADMSG;
+}
+
+static int free_check(void *p)
+{
+	const struct wire_free *order = p;
+
+	return bytes_valid(order->bytes) ? 0 : -EBADMSG;
+}
+
+static int freed_check(void *p)
+{
+	const struct wire_freed *freed = p;
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < WIRE_STEPS; i++)
+		if (__builtin_add_overflow(sum, freed->step_bytes[i], &sum))
+			return -EBADMSG;
+	return bytes_valid(sum) && bytes_valid(freed->asked_bytes) && usec_valid(freed->usec) &&
+			       freed->stopped < WIRE_STOPPEDS && freed->brake < WIRE_BRAKES
+		       ? 0
+		       : -EBADMSG;
+}
+
+static int held_check(void *p)
+{
+	struct wire_held *held = p;
+	uint64_t end = 0;
+
+	text_clean(held->pci_address, sizeof(held->pci_address));
+	text_clean(held->serial, sizeof(held->serial));
+	if (held->flags & ~(uint32_t)WIRE_HELD_FIRST)
+		return -EBADMSG;
+	for (uint32_t i = 0; i < held->count; i++) {
+		const struct wire_held_run *run = &held->items[i];
+
+		if (!blocks_valid(run->block, run->count) || (i && run->block <= end))
+			return -EBADMSG;
+		end = run->block + run->count;
+	}
+	return 0;
+}
+
 /*
  * One row a type: the size of its fixed part, of an item of its list, where the list's count
  * stands, and what else must hold.
@@ -286,6 +435,13 @@ static const struct layout {
 	[WIRE_PING] = { .fixed_bytes = 0 },
 	[WIRE_PONG] = { .fixed_bytes = 0 },
 	[WIRE_ERROR] = { .fixed_bytes = sizeof(struct wire_error), .check = error_check },
+	[WIRE_LIMIT] = { .fixed_bytes = sizeof(struct wire_limit), .check = limit_check },
+	[WIRE_ASK] = { .fixed_bytes = 0 },
+	[WIRE_REPORT] = { .fixed_bytes = sizeof(struct wire_report), .check = report_check },
+	[WIRE_FREE] = { .fixed_bytes = sizeof(struct wire_free), .check = free_check },
+	[WIRE_FREED] = { .fixed_bytes = sizeof(struct wire_freed), .check = freed_check },
+	[WIRE_HELD] = { sizeof(struct wire_held), sizeof(struct wire_held_run), WIRE_ITEMS_MAX,
+			offsetof(struct wire_held, count), held_check },
 };
 
 int wire_decode(const struct wire_frame *frame, void *scratch, union wire_message *ret)

@@ -397,6 +397,17 @@ struct wire_error {
 	char text[248];
 };
 
+/*
+ * The stable, snake_case names of values: of enum wire_origin, wire_limit_state, wire_brake,
+ * wire_heat, wire_step and wire_stopped; "unknown" for others.
+ */
+const char *wire_origin_name(unsigned origin);
+const char *wire_state_name(unsigned state);
+const char *wire_brake_name(unsigned brake);
+const char *wire_heat_name(unsigned heat);
+const char *wire_step_name(unsigned step);
+const char *wire_stopped_name(unsigned stopped);
+
 /**
  * union wire_message - a frame's payload after wire_decode() has accepted it
  */

@@ -65,6 +65,69 @@ static void check_runs(const struct wire_frame *frame, const union wire_message 
 			      WIRE_BLOCK_MAX);
 }
 
+static void check_number(uint64_t number)
+{
+	check(number <= INT64_MAX);
+}
+
+static void check_report(const struct wire_report *r)
+{
+	check(r->limit_bytes == UINT64_MAX || r->limit_bytes <= INT64_MAX);
+	check_number(r->unmapped_bytes);
+	check_number(r->brake_left_usec);
+	check_number(r->brakes);
+	check_number(r->evicted_bytes);
+	check_number(r->refaulted_bytes);
+	check_number(r->slab_freed_bytes);
+	check_number(r->slab_pressed_bytes);
+	check_number(r->cpu_usec);
+	check_number(r->events_lost);
+	check(strcmp(wire_origin_name(r->limit_origin), "unknown") != 0);
+	check(strcmp(wire_state_name(r->limit_state), "unknown") != 0);
+	check(strcmp(wire_brake_name(r->brake), "unknown") != 0);
+	check(strcmp(wire_heat_name(r->heat), "unknown") != 0);
+	for (int i = 0; i < WIRE_AGE_CLASSES; i++) {
+		check_number(r->evicted_by_age[i] * WIRE_BLOCK_BYTES);
+		check(r->refaulted_by_age[i] <= WIRE_BLOCK_MAX);
+	}
+}
+
+static void check_freed(const struct wire_freed *f)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < WIRE_STEPS; i++) {
+		check_number(f->step_bytes[i]);
+		sum += f->step_bytes[i];
+		check_number(sum);
+	}
+	check_number(f->asked_bytes);
+	check_number(f->usec);
+	check(strcmp(wire_stopped_name(f->stopped), "unknown") != 0);
+	check(strcmp(wire_brake_name(f->brake), "unknown") != 0);
+}
+
+static void check_held(const struct wire_held *held)
+{
+	uint64_t end = 0;
+
+	check_text(held->pci_address, sizeof(held->pci_address));
+	check_text(held->serial, sizeof(held->serial));
+	for (uint32_t i = 0; i < held->count; i++) {
+		check(!i || held->items[i].block > end);
+		check(held->items[i].count > 0);
+		end = held->items[i].block + held->items[i].count;
+		check(end <= WIRE_BLOCK_MAX);
+	}
+}
+
+static void check_limit(const struct wire_limit *limit)
+{
+	check(limit->kind < WIRE_LIMIT_KINDS && limit->permille <= 1000);
+	check((limit->bytes > 0) == (limit->kind == WIRE_LIMIT_BYTES));
+	check_number(limit->bytes);
+}
+
 static void check_message(const struct wire_frame *frame, const union wire_message *m)
 {
 	check(m->raw == scratch);
@@ -91,6 +154,21 @@ static void check_message(const struct wire_frame *frame, const union wire_messa
 		break;
 	case WIRE_RESULT:
 		check(m->result->evicted <= m->result->asked && m->result->status >= 0);
+		break;
+	case WIRE_LIMIT:
+		check_limit(m->limit);
+		break;
+	case WIRE_REPORT:
+		check_report(m->report);
+		break;
+	case WIRE_FREE:
+		check_number(m->free->bytes);
+		break;
+	case WIRE_FREED:
+		check_freed(m->freed);
+		break;
+	case WIRE_HELD:
+		check_held(m->held);
 		break;
 	default:
 		check_runs(frame, m);

@@ -75,9 +75,9 @@ static void test_memory_pressure_because_of_us(void **state)
 {
 	(void)state;
 	assert_false(second(1000, 0));
-	now.memory_permyriad = 100;
+	now.memory_hundredths = 100;
 	assert_false(second(1000, 0));
-	now.memory_permyriad = 101;
+	now.memory_hundredths = 101;
 	assert_true(second(1000, 0));
 	assert_int_equal(brake.reason, WIRE_BRAKE_MEMORY);
 }
@@ -85,12 +85,12 @@ static void test_memory_pressure_because_of_us(void **state)
 static void test_pressure_from_before_is_not_ours(void **state)
 {
 	(void)state;
-	now.memory_permyriad = 3000;
-	now.io_permyriad = 3000;
+	now.memory_hundredths = 3000;
+	now.io_hundredths = 3000;
 	assert_false(second(0, 0));
 	for (int i = 0; i < 20; i++)
 		assert_false(second(1000, 0));
-	now.memory_permyriad = 3101;
+	now.memory_hundredths = 3101;
 	assert_true(second(1000, 0));
 }
 
@@ -101,21 +101,21 @@ static void test_pressure_without_eviction_is_not_ours(void **state)
 		assert_false(second(1000, 0));
 	for (int i = 0; i < 10; i++)
 		assert_false(second(0, 0));
-	now.memory_permyriad = 5000;
+	now.memory_hundredths = 5000;
 	assert_false(second(0, 0));
 }
 
 static void test_io_pressure_counts_with_refaults_only(void **state)
 {
 	(void)state;
-	now.io_permyriad = 9000;
+	now.io_hundredths = 9000;
 	for (int i = 0; i < 10; i++)
 		assert_false(second(10000, 90));
 	for (int i = 0; i < 8; i++)
 		assert_false(second(10000, 180));
 	setup(NULL);
 	assert_false(second(50000, 0));
-	now.io_permyriad = 101;
+	now.io_hundredths = 101;
 	assert_false(second(0, 500));
 	assert_true(second(0, 1));
 	assert_int_equal(brake.reason, WIRE_BRAKE_IO);
@@ -124,7 +124,7 @@ static void test_io_pressure_counts_with_refaults_only(void **state)
 static void test_a_blind_kernel_stops_by_refaults_alone(void **state)
 {
 	(void)state;
-	now.memory_permyriad = now.io_permyriad = BRAKE_BLIND;
+	now.memory_hundredths = now.io_hundredths = BRAKE_BLIND;
 	assert_false(second(10000, 0));
 	assert_false(second(10000, 500));
 	assert_true(second(0, 1000));

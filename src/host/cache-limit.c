@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/cache-limit.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "host/limits.h"
+#include "host/report.h"
+
+void cache_limit_load(struct manager *m, struct vm *vm)
+{
+	const char *name = vm->config.name;
+	struct limit_text limit = { 0 };
+	int r = limits_read(m->state_dir, name, &limit);
+
+	vm->quiet = m->dry_run;
+	if (r == -EBADMSG)
+		log_warning("%s/limits.d/%s is damaged, ignored: set the limit again with "
+			    "pagepact cache-limit",
+			    m->state_dir, name);
+	else if (r < 0)
+		log_warning_errno(r, "%s/limits.d/%s cannot be read, ignored: %m", m->state_dir,
+				  name);
+	if (r > 0)
+		vm_limit_set(vm, &limit, VM_LIMIT_COMMAND);
+	else if (vm->config.cache_limit.kind != LIMIT_TEXT_DEFAULT)
+		vm_limit_set(vm, &vm->config.cache_limit, VM_LIMIT_CONFIG);
+}
+
+json_t *cache_limit_json(const struct vm *vm)
+{
+	static const char *const sources[] = {
+		[VM_LIMIT_CONFIG] = "configuration",
+		[VM_LIMIT_COMMAND] = "command",
+	};
+	char text[LIMIT_TEXT_SIZE];
+
+	if (vm->limit_source == VM_LIMIT_NONE)
+		return json_pack("{sn sn}", "text", "source");
+	return json_pack("{ss ss}", "text", limit_text_format(&vm->limit, text), "source",
+			 sources[vm->limit_source]);
+}
+
+/* What will keep it from being held now; NULL: nothing that is known here. */
+static const char *note_of(const struct vm *vm, const struct limit_text *limit)
+{
+	if (vm->agent != VM_AGENT_LIVE)
+		return "the agent does not answer now: it will hold once its agent answers";
+	if (limit->kind == LIMIT_TEXT_BYTES && vm->inventory &&
+	    limit->bytes >= vm->inventory->memory_bytes)
+		return "it is not below the guest's memory: it will never be reached";
+	return NULL;
+}
+
+static json_t *answer(const struct vm *vm, const char *note, bool dry_run)
+{
+	return json_pack("{ss so so ss? sb}", "vm", vm->config.name, "cache_limit",
+			 cache_limit_json(vm), "report", report_agent_json(vm), "note", note,
+			 "dry_run", dry_run);
+}
+
+/* Whether the host's word counts for this guest; if not, @call has been answered. */
+static bool limit_allowed(const struct vm *vm, struct call *call)
+{
+	if (!vm->config.act) {
+		call_error(call, "refused",
+			   "%s is only observed: set act = yes in its file, or attach it with "
+			   "--act",
+			   vm->config.name);
+		return false;
+	}
+	if (vm->agent == VM_AGENT_LIVE && !(vm->hello.capabilities & WIRE_CAN_LIMIT)) {
+		call_error(call, "refused", "%s: its agent cannot hold a page cache limit: %s",
+			   vm->config.name,
+			   vm->hello.missing[0] ? vm->hello.missing : "it does not say why");
+		return false;
+	}
+	return true;
+}
+
+static void limit_change(struct manager *m, struct call *call, struct vm *vm, const char *text,
+			 bool dry_run)
+{
+	struct limit_text limit;
+	int r = limit_text_parse(text, &limit);
+
+	if (r < 0 || !*text) {
+		call_error(call, "invalid",
+			   "'%.64s' is no page cache limit: write a size (512M), a share of the "
+			   "guest's memory (25%%), off or default",
+			   text);
+		return;
+	}
+	if (!limit_allowed(vm, call))
+		return;
+	if (dry_run) {
+		call_reply(call, answer(vm, note_of(vm, &limit), true));
+		return;
+	}
+	r = limits_write(m->state_dir, vm->config.name, &limit);
+	if (r < 0) {
+		call_error(call, "failed", "the limit cannot be kept in %s/limits.d: %s",
+			   m->state_dir, strerror(-r));
+		return;
+	}
+	log_notice("%s: page cache limit %s, by command", vm->config.name, text);
+	vm_limit_set(vm, &limit, VM_LIMIT_COMMAND);
+	call_reply(call, answer(vm, note_of(vm, &limit), false));
+}
+
+void cache_limit_handle(struct manager *m, struct call *call, json_t *p)
+{
+	const char *name = json_string_value(json_object_get(p, "vm"));
+	const char *text = json_string_value(json_object_get(p, "limit"));
+	struct vm *vm = name ? manager_vm(m, name) : NULL;
+	bool dry_run = m->dry_run || json_is_true(json_object_get(p, "dry_run"));
+
+	if (!vm)
+		call_error(call, "not_found",
+			   "no guest named '%.64s' is attached; see pagepact status",
+			   name ? name : "");
+	else if (text)
+		limit_change(m, call, vm, text, dry_run);
+	else
+		call_reply(call, answer(vm, NULL, dry_run));
+}
