@@ -51,10 +51,17 @@ class Guest:
     """Options: memory_mib; kernel, "6.1" or "6.12"; disk_format, "qcow2" (an overlay) or "raw" (a full copy);
     extra_disks, paths of raw images that appear as vdb, vdc...; agent, the path of pagepact-agent or None;
     agent_port, serial and balloon, whether these devices exist; modules, whether xfs is loaded; append, more words
-    for the kernel's command line; files, {name under /run/lab: path on the host}; base, another raw root image."""
+    for the kernel's command line; files, {name under /run/lab: path on the host}; base, another raw root image;
+    smp, virtual CPUs; icount, virtual time that counts instructions (one CPU, emulated even where there is KVM);
+    smbios, strings of type 11; numa, whether memory is in two nodes; agent_conf, the text of
+    /etc/pagepact/agent.conf; agent_arguments, the agent's words; agent_alone, whether it is started though there is
+    no port."""
 
     def __init__(self, name, directory, *, memory_mib=1024, kernel="6.1", disk_format="qcow2", extra_disks=(),
-                 agent=None, agent_port=True, balloon=True, modules=False, append="", files=None, base=None):
+                 agent=None, agent_port=True, balloon=True, modules=False, append="", files=None, base=None, smp=1,
+                 icount=False, smbios=(), numa=False, agent_conf=None, agent_arguments="", agent_alone=False):
+        if icount and smp != 1:
+            raise ValueError("instructions are counted on one CPU only")
         self.name = name
         self.directory = Path(directory) / name
         self.memory_mib = memory_mib
@@ -68,6 +75,13 @@ class Guest:
         self.append = append
         self.files = dict(files or {})
         self.base = Path(base or images.root_image())
+        self.smp = smp
+        self.icount = icount
+        self.smbios = list(smbios)
+        self.numa = numa
+        self.agent_conf = agent_conf
+        self.agent_arguments = agent_arguments
+        self.agent_alone = agent_alone
         self.disk = self.directory / f"disk.{disk_format}"
         self.console = self.directory / "console.log"
         self.qemu_log = self.directory / "qemu.log"
@@ -103,6 +117,12 @@ class Guest:
             files["pagepact-agent"] = self.agent
         for name, source in files.items():
             shutil.copy(source, tree / "lab" / name)
+        if self.agent_conf is not None:
+            (tree / "lab" / "agent.conf").write_text(self.agent_conf)
+        if self.agent_arguments:
+            (tree / "lab" / "agent-arguments").write_text(f"{self.agent_arguments}\n")
+        if self.agent_alone:
+            (tree / "lab" / "agent-alone").touch()
         more = self.directory / "more.cpio"
         images.archive(tree, more)
         initrd = self.directory / "initrd.cpio"
@@ -129,22 +149,38 @@ class Guest:
                      "-device", f"virtserialport,bus=serial0.0,chardev=agent,name={AGENT_PORT},id=agent-port"]
         return argv
 
+    def _cpu_arguments(self):
+        if self.icount:
+            return ["-accel", "tcg,thread=single,tb-size=128", "-icount", "shift=3,sleep=off", "-cpu", "max", "-smp", "1"]
+        if accel()[0] == "kvm":
+            return ["-accel", "kvm", "-cpu", "host", "-smp", str(self.smp)]
+        # QEMU's default of 1 GiB for translated code would sit beside the figures that the lab measures.
+        return ["-accel", "tcg,thread=multi,tb-size=128", "-cpu", "max", "-smp", str(self.smp)]
+
+    def _memory_arguments(self):
+        argv = ["-m", str(self.memory_mib)]
+        if not self.numa:
+            return argv + ["-object", f"memory-backend-memfd,id=ram,size={self.memory_mib}M,share=on",
+                           "-machine", "pc,memory-backend=ram"]
+        argv += ["-machine", "pc"]
+        for node, size in enumerate((self.memory_mib - self.memory_mib // 2, self.memory_mib // 2)):
+            argv += ["-object", f"memory-backend-memfd,id=ram{node},size={size}M,share=on",
+                     "-numa", f"node,nodeid={node},memdev=ram{node}"]
+        return argv
+
     def _arguments(self):
-        kind, _ = accel()
         words = ["console=ttyS0", "loglevel=4", "panic=-1", "oops=panic", "lab.root=vda1", self.append]
         if self.modules:
             words.append("lab.extra_modules")
-        # QEMU's default of 1 GiB for translated code would sit beside the figures that the lab measures.
-        argv = ["qemu-system-x86_64", "-accel", "kvm" if kind == "kvm" else "tcg,thread=multi,tb-size=128",
+        argv = ["qemu-system-x86_64", *self._cpu_arguments(), *self._memory_arguments(),
                 "-name", self.name, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-                "-cpu", "host" if kind == "kvm" else "max", "-smp", "1", "-m", str(self.memory_mib),
-                "-object", f"memory-backend-memfd,id=ram,size={self.memory_mib}M,share=on",
-                "-machine", "pc,memory-backend=ram",
                 "-kernel", images.kernel(self.kernel) / "vmlinuz", "-initrd", self._make_initrd(),
                 "-append", " ".join(words).strip(),
                 "-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console",
                 "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
                 "-qmp", f"unix:{self.lab_qmp_path},server=on,wait=off"]
+        for text in self.smbios:
+            argv += ["-smbios", f"type=11,value={text.replace(',', ',,')}"]
         return argv + self._device_arguments()
 
     def start(self):
@@ -236,11 +272,15 @@ class Guest:
         self.qmp("cont")
 
     def ram_resident_bytes(self):
-        """What the host holds of the guest's memory: blocks of QEMU's memfd."""
+        """What the host holds of the guest's memory: blocks of QEMU's memfds."""
+        held = {}
         for fd in Path(f"/proc/{self.pid}/fd").iterdir():
             if os.readlink(fd).startswith("/memfd:memory-backend-memfd"):
-                return os.stat(fd).st_blocks * 512
-        raise RuntimeError("QEMU has no memfd")
+                info = os.stat(fd)
+                held[info.st_ino] = info.st_blocks * 512
+        if not held:
+            raise RuntimeError("QEMU has no memfd")
+        return sum(held.values())
 
     def storage_read_bytes(self):
         """What the kernel read from storage for this QEMU, read-ahead included."""

@@ -129,3 +129,28 @@ def test_guest_mounts_xfs_and_kernel_6_12(fresh_guest, lab):
     assert guest.run("uname -r").startswith("6.12.")
     guest.run("mkdir -p /mnt/x && mount -t xfs /dev/vdb /mnt/x && head -c 8M /dev/urandom >/mnt/x/file && sync")
     assert guest.run("stat -f -c %T /mnt/x") == "xfs\n"
+
+
+def test_options_of_a_guest(fresh_guest):
+    """What tests of the agent's limit ask for: CPUs, NUMA nodes, SMBIOS strings, the agent's configuration."""
+    guest = fresh_guest("options", smp=2, numa=True, smbios=["pagepact.test=1,2"], agent=None,
+                        agent_conf="[agent]\n", append="unmapped_page_control=5%")
+    assert guest.run("nproc; ls -d /sys/devices/system/node/node1") == "2\n/sys/devices/system/node/node1\n"
+    assert guest.run("grep -c pagepact.test=1,2 /sys/firmware/dmi/tables/DMI") == "1\n"
+    assert guest.run("cat /etc/pagepact/agent.conf") == "[agent]\n"
+    assert "unmapped_page_control=5%" in guest.run("cat /proc/cmdline").split()
+    assert 64 << 20 < guest.ram_resident_bytes() <= 1024 << 20
+    guest.agent_conf = None
+    guest.run("sync")
+    guest.kill()
+    guest.start()
+    guest.wait_ready()
+    assert guest.run("ls /etc/pagepact") == ""
+
+
+def test_counted_instructions_make_time_repeatable(fresh_guest):
+    guest = fresh_guest("icount", icount=True, agent=None)
+    work = "import time\nstart = time.monotonic()\nsum(range(2000000))\nprint(time.monotonic() - start)"
+    guest.python(work)
+    first, second = (float(guest.python(work)) for _ in range(2))
+    assert abs(first - second) <= 0.02 * first
