@@ -37,7 +37,7 @@
 /**
  * struct brake_sample - what is so now
  * @evicted_pages, @refaulted_pages: since the agent was started
- * @memory_hundredths, @io_hundredths: share of the last 10 s in which some task stalled, in 1/10,000;
+ * @memory_hundredths, @io_hundredths: share of the last 10 s in which some task stalled, in hundredths of a per cent;
  * BRAKE_BLIND where it is not known
  */
 struct brake_sample {
