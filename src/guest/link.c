@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/signalfd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -23,18 +24,21 @@ int link_open(struct agent_link *l, const char *path)
 	sigemptyset(&set);
 	sigaddset(&set, SIGIO);
 	sigprocmask(SIG_BLOCK, &set, NULL);
+	_cleanup_close_ int signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	/* Without a signal the port is looked at every HANGUP_USEC: slower, not wrong. */
 	if (fcntl(fd, F_SETOWN, getpid()) == 0)
 		(void)fcntl(fd, F_SETFL, O_NONBLOCK | O_ASYNC);
 	wire_reader_reset(&l->reader);
 	l->fd = TAKE_FD(fd);
+	l->signal_fd = TAKE_FD(signal_fd);
 	return 0;
 }
 
 void link_done(struct agent_link *l)
 {
 	close_p(&l->fd);
-	l->fd = -1;
+	close_p(&l->signal_fd);
+	l->fd = l->signal_fd = -1;
 }
 
 static struct timespec timespec_of(uint64_t usec)
@@ -42,26 +46,38 @@ static struct timespec timespec_of(uint64_t usec)
 	return (struct timespec){ (time_t)(usec / 1000000), (long)(usec % 1000000) * 1000 };
 }
 
-/*
- * Waits until a host has the port open. News of that may be later than the host's first bytes: the
- * kernel learns of them by different queues. Return: whether one has.
- */
-static bool host_wait(const struct agent_link *l)
+static bool host_is_there(const struct agent_link *l)
 {
-	uint64_t now = now_usec(), end = now + HANGUP_USEC;
-	sigset_t set;
+	struct pollfd p = { .fd = l->fd };
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGIO);
+	return poll(&p, 1, 0) >= 0 && !(p.revents & (POLLHUP | POLLERR));
+}
+
+/*
+ * Waits until a host has the port open, @other has something to read or the time has passed. News
+ * of a host may be later than its first bytes: the kernel learns of them by different queues.
+ * Return: whether one has.
+ */
+static bool host_wait(const struct agent_link *l, int other, uint64_t timeout_usec)
+{
+	uint64_t now = now_usec(), end = now + timeout_usec;
+
 	for (;; now = now_usec()) {
-		struct pollfd p = { .fd = l->fd };
+		struct pollfd p[] = { { .fd = l->signal_fd, .events = POLLIN },
+				      { .fd = other, .events = POLLIN } };
+		struct signalfd_siginfo info;
 
-		if (poll(&p, 1, 0) >= 0 && !(p.revents & (POLLHUP | POLLERR)))
+		if (host_is_there(l))
 			return true;
 		if (now >= end)
 			return false;
 		struct timespec ts = timespec_of(end - now);
-		(void)sigtimedwait(&set, NULL, &ts);
+		if (ppoll(p, 2, &ts, NULL) < 0)
+			return false;
+		while (l->signal_fd >= 0 && read(l->signal_fd, &info, sizeof(info)) > 0)
+			;
+		if (p[1].revents)
+			return host_is_there(l);
 	}
 }
 
@@ -74,9 +90,28 @@ static bool link_half_frame(const struct agent_link *l, uint64_t *ret_usec)
 	return l->reader.start != l->reader.end;
 }
 
-int link_wait(struct agent_link *l, uint64_t timeout_usec)
+/* Return: LINK_INPUT, LINK_OTHER, or -errno. */
+static int fds_wait(const struct agent_link *l, int other, uint64_t timeout_usec)
 {
-	struct pollfd p = { .fd = l->fd, .events = POLLIN };
+	struct pollfd p[] = { { .fd = l->fd, .events = POLLIN }, { .fd = other, .events = POLLIN } };
+	struct timespec ts = timespec_of(timeout_usec);
+	int r = 0;
+
+	if (ppoll(p, 2, &ts, NULL) < 0)
+		return errno == EINTR ? 0 : -errno;
+	if (p[1].revents)
+		r |= LINK_OTHER;
+	if (p[0].revents & POLLIN)
+		return r | LINK_INPUT;
+	if (r || !(p[0].revents & (POLLHUP | POLLERR)))
+		return r;
+	if (timeout_usec > HANGUP_USEC)
+		timeout_usec = HANGUP_USEC;
+	return host_wait(l, other, timeout_usec) ? 0 : -ENOTCONN;
+}
+
+int link_wait(struct agent_link *l, int other, uint64_t timeout_usec)
+{
 	uint64_t stall;
 
 	if (link_half_frame(l, &stall)) {
@@ -88,18 +123,10 @@ int link_wait(struct agent_link *l, uint64_t timeout_usec)
 		if (stall < timeout_usec)
 			timeout_usec = stall;
 	}
-	struct timespec ts = timespec_of(timeout_usec);
-
-	if (ppoll(&p, 1, &ts, NULL) < 0)
-		return errno == EINTR ? 0 : -errno;
-	if (p.revents & POLLIN)
-		return 1;
-	if (p.revents & (POLLHUP | POLLERR))
-		return host_wait(l) ? 0 : -ENOTCONN;
-	return 0;
+	return fds_wait(l, other, timeout_usec);
 }
 
-int link_receive(struct agent_link *l)
+int link_receive(struct agent_link *l, int other, uint64_t timeout_usec)
 {
 	size_t size;
 	void *space = wire_reader_space(&l->reader, &size);
@@ -111,7 +138,9 @@ int link_receive(struct agent_link *l)
 		/* The port's end of file: no host has it open, and half a frame of one is nothing.
 		 * Until one comes the port is always readable, and always at its end. */
 		wire_reader_reset(&l->reader);
-		return host_wait(l) ? 0 : -ENOTCONN;
+		if (timeout_usec > HANGUP_USEC)
+			timeout_usec = HANGUP_USEC;
+		return host_wait(l, other, timeout_usec) ? 0 : -ENOTCONN;
 	}
 	if (l->reader.start == l->reader.end)
 		l->begun_usec = now_usec();
@@ -165,7 +194,7 @@ int link_send(struct agent_link *l, uint16_t type, uint64_t id, uint32_t length)
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return -errno;
 		int r = room_wait(l->fd, deadline);
-		if (r == -ENOTCONN && host_wait(l))
+		if (r == -ENOTCONN && host_wait(l, -1, HANGUP_USEC))
 			continue;
 		if (r < 0)
 			return r;

@@ -18,7 +18,8 @@
 #define LINK_STALL_USEC 5000000
 
 struct agent_link {
-	int fd;
+	int fd; /* -1: there is no port */
+	int signal_fd;
 	struct wire_reader reader;
 	uint64_t begun_usec; /* when the frame that is not whole yet began to come */
 	_Alignas(uint64_t) uint8_t frame[WIRE_FRAME_MAX];
@@ -37,25 +38,32 @@ int link_open(struct agent_link *l, const char *path);
  */
 void link_done(struct agent_link *l);
 
+#define LINK_INPUT 1
+#define LINK_OTHER 2
+
 /**
- * link_wait() - wait until there is input, or @timeout_usec has passed
+ * link_wait() - wait until there is input, @other can be read, or @timeout_usec has passed
+ * @other: a descriptor of the caller's, or -1
  *
  * A frame that takes too long is given up here; link_next() may find others behind it.
  *
  * A port that no host has open reports a hang-up for as long as that lasts; the host is then
- * waited for without burning time: the kernel raises SIGIO, which link_open() blocked, when a
- * host opens the port.
+ * waited for without burning time, a second at most: the kernel raises SIGIO, which link_open()
+ * blocked, when a host opens the port.
  *
- * Return: 1 when link_receive() has something to read, 0 when not, or -errno.
+ * Return: LINK_INPUT when link_receive() has something to read, LINK_OTHER when @other has, both or
+ * 0; -ENOTCONN when no host has the port open; or another -errno.
  */
-int link_wait(struct agent_link *l, uint64_t timeout_usec);
+int link_wait(struct agent_link *l, int other, uint64_t timeout_usec);
 
 /**
  * link_receive() - read what has come
+ * @other, @timeout_usec: as for link_wait(): a port without a host is always readable, and always
+ * at its end
  *
  * Return: 0; -ENOTCONN when no host has the port open; or another -errno.
  */
-int link_receive(struct agent_link *l);
+int link_receive(struct agent_link *l, int other, uint64_t timeout_usec);
 
 /**
  * link_next() - take the next frame that has come whole

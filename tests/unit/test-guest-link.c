@@ -48,8 +48,8 @@ static void host_says(const void *data, size_t size)
 
 static void hear(void)
 {
-	assert_int_equal(link_wait(&link_, USEC_PER_SEC), 1);
-	assert_int_equal(link_receive(&link_), 0);
+	assert_int_equal(link_wait(&link_, -1, USEC_PER_SEC), 1);
+	assert_int_equal(link_receive(&link_, -1, USEC_PER_SEC), 0);
 }
 
 static void test_pieces(void **state)
@@ -60,7 +60,7 @@ static void test_pieces(void **state)
 	(void)state;
 	ping(frames, 1);
 	ping(frames + WIRE_HEADER_BYTES, 2);
-	assert_int_equal(link_wait(&link_, 1000), 0);
+	assert_int_equal(link_wait(&link_, -1, 1000), 0);
 	for (size_t i = 0; i < sizeof(frames) - 1; i++) {
 		host_says(frames + i, 1);
 		hear();
@@ -71,7 +71,7 @@ static void test_pieces(void **state)
 	hear();
 	assert_int_equal(link_next(&link_, &frame), 1);
 	assert_int_equal(frame.id, 2);
-	assert_int_equal(link_receive(&link_), 0); /* nothing there is no trouble */
+	assert_int_equal(link_receive(&link_, -1, USEC_PER_SEC), 0); /* nothing there is no trouble */
 }
 
 static void test_garbage(void **state)
@@ -103,12 +103,12 @@ static void test_cut_frame(void **state)
 	host_says(bytes, WIRE_HEADER_BYTES);
 	hear();
 	assert_int_equal(link_next(&link_, &frame), 0);
-	assert_int_equal(link_wait(&link_, 1000), 0);
+	assert_int_equal(link_wait(&link_, -1, 1000), 0);
 	assert_int_equal(link_next(&link_, &frame), 0);
 	/* As if that had been LINK_STALL_USEC ago, though something came meanwhile. */
 	link_.begun_usec -= LINK_STALL_USEC;
 	host_says("x", 1);
-	assert_int_equal(link_wait(&link_, USEC_PER_SEC), 0);
+	assert_int_equal(link_wait(&link_, -1, USEC_PER_SEC), 0);
 	assert_int_equal(link_next(&link_, &frame), 1);
 	assert_int_equal(frame.id, 4);
 }
@@ -124,7 +124,7 @@ static void test_wait_ends_with_the_frame(void **state)
 	hear();
 	link_.begun_usec = now_usec() - LINK_STALL_USEC + 50000;
 	start = now_usec();
-	assert_int_equal(link_wait(&link_, 60 * USEC_PER_SEC), 0);
+	assert_int_equal(link_wait(&link_, -1, 60 * USEC_PER_SEC), 0);
 	assert_in_range(now_usec() - start, 40000, USEC_PER_SEC);
 }
 
@@ -139,8 +139,8 @@ static void test_host_goes(void **state)
 	hear();
 	close(host);
 	host = -1;
-	assert_int_equal(link_wait(&link_, USEC_PER_SEC), 1);
-	assert_int_equal(link_receive(&link_), -ENOTCONN);
+	assert_int_equal(link_wait(&link_, -1, USEC_PER_SEC), 1);
+	assert_int_equal(link_receive(&link_, -1, USEC_PER_SEC), -ENOTCONN);
 	/* It took its time, so that a caller who tries again does not spin; nothing is left. */
 	assert_in_range(now_usec() - start, USEC_PER_SEC / 2, 2 * USEC_PER_SEC);
 	assert_int_equal(link_.reader.start, link_.reader.end);
