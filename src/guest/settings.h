@@ -59,8 +59,8 @@ typedef void settings_warn_fn(const char *where, const char *what, void *userdat
  * wins. What wins may be "off": then there is no limit, whatever the others say, and the origin is
  * that of the word.
  *
- * SMBIOS is read from /sys/firmware/dmi/tables/DMI, which is always there, and not from
- * /sys/firmware/dmi/entries, which needs the module dmi_sysfs.
+ * SMBIOS is read from /sys/firmware/dmi/tables/DMI, and not from /sys/firmware/dmi/entries, which
+ * not every kernel has (CONFIG_DMI_SYSFS).
  */
 void settings_read(const char *root, const char *conf, struct settings *ret, settings_warn_fn *warn,
 		   void *userdata);

@@ -22,11 +22,16 @@ static void warn(const char *where, const char *what, void *userdata)
 	warnings_count++;
 }
 
-static void read_all(void)
+static void read_below(const char *root)
 {
 	warnings[0] = '\0';
 	warnings_count = 0;
-	settings_read(tree, CONF, &settings, warn, &settings);
+	settings_read(root, CONF, &settings, warn, &settings);
+}
+
+static void read_all(void)
+{
+	read_below(tree);
 }
 
 static void assert_limit(enum limit_text_kind kind, uint64_t value, enum wire_origin origin)
@@ -161,6 +166,15 @@ static void test_smbios(void **state)
 		"\x01") "pagepact.cache_limit=off\0\0" THE_END);
 	read_all();
 	assert_limit(LIMIT_TEXT_OFF, 0, WIRE_ORIGIN_SMBIOS);
+	assert_string_equal(warnings, "");
+}
+
+/* What QEMU 7.2 makes of -smbios type=11,value=hello,value=pagepact.cache_limit=12.5% */
+static void test_smbios_qemu(void **state)
+{
+	(void)state;
+	read_below(fixture("smbios"));
+	assert_limit(LIMIT_TEXT_PERMILLE, 125, WIRE_ORIGIN_SMBIOS);
 	assert_string_equal(warnings, "");
 }
 
@@ -389,6 +403,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cmdline_without, tree_make, tree_remove),
 		cmocka_unit_test_setup_teardown(test_cmdline_bad, tree_make, tree_remove),
 		cmocka_unit_test_setup_teardown(test_smbios, tree_make, tree_remove),
+		cmocka_unit_test(test_smbios_qemu),
 		cmocka_unit_test_setup_teardown(test_smbios_without, tree_make, tree_remove),
 		cmocka_unit_test_setup_teardown(test_smbios_cut, tree_make, tree_remove),
 		cmocka_unit_test_setup_teardown(test_smbios_bad, tree_make, tree_remove),
