@@ -2,226 +2,19 @@
 #include "guest/agent.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/utsname.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "guest/evict.h"
-#include "version.h"
 
 #define IDLE_USEC (60 * USEC_PER_SEC)
+#define PORT_USEC (5 * USEC_PER_SEC)
 
-static uint64_t cpu_usec(void)
+static uint64_t earlier(uint64_t a, uint64_t b)
 {
-	return clock_usec(CLOCK_PROCESS_CPUTIME_ID);
-}
-
-static int error_send(struct agent *a, uint64_t id, int error, const char *text)
-{
-	struct wire_error *e = link_payload(&a->link);
-
-	*e = (struct wire_error){ .code = (uint32_t)error };
-	snprintf(e->text, sizeof(e->text), "%s", text);
-	return link_send(&a->link, WIRE_ERROR, id, sizeof(*e));
-}
-
-static void boot_id_read(uint8_t ret[16])
-{
-	_cleanup_fclose_ FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
-	int c, digits = 0;
-
-	memset(ret, 0, 16);
-	while (f && digits < 32 && (c = fgetc(f)) != EOF) {
-		const char *hex = "0123456789abcdef", *at = c ? strchr(hex, c) : NULL;
-
-		if (!at)
-			continue;
-		ret[digits / 2] |= (uint8_t)((at - hex) << (digits % 2 ? 0 : 4));
-		digits++;
-	}
-}
-
-static int hello_send(struct agent *a, uint64_t id)
-{
-	struct wire_hello *h = link_payload(&a->link);
-	struct utsname u;
-
-	*h = (struct wire_hello){
-		.version = WIRE_VERSION,
-		.capabilities = a->can_scan ? WIRE_CAN_SCAN | WIRE_CAN_EVICT | WIRE_CAN_NAME : 0,
-		.ram_pages = a->census.ram.pages,
-		.page_bytes = (uint32_t)sysconf(_SC_PAGESIZE),
-		.cpu_budget_permille = a->budget.permille,
-	};
-	boot_id_read(h->boot_id);
-	snprintf(h->agent_version, sizeof(h->agent_version), "%s", PAGEPACT_VERSION);
-	if (uname(&u) == 0)
-		snprintf(h->kernel, sizeof(h->kernel), "%.63s", u.release);
-	snprintf(h->missing, sizeof(h->missing), "%s", a->missing);
-	return link_send(&a->link, WIRE_HELLO, id, sizeof(*h));
-}
-
-static int disk_tell(const struct wire_disk *disk, void *userdata)
-{
-	struct agent *a = userdata;
-
-	memcpy(link_payload(&a->link), disk, sizeof(*disk));
-	return link_send(&a->link, WIRE_DISK, a->scan_id, sizeof(*disk));
-}
-
-static int file_tell(const struct wire_file *file, const struct wire_extent *extents,
-		     uint32_t count, void *userdata)
-{
-	struct agent *a = userdata;
-	int r;
-
-	memcpy(link_payload(&a->link), file, sizeof(*file));
-	r = link_send(&a->link, WIRE_FILE, a->scan_id, sizeof(*file));
-	for (uint32_t done = 0, n; done < count && r >= 0; done += n) {
-		struct wire_extents *e = link_payload(&a->link);
-
-		n = count - done < WIRE_ITEMS_MAX ? count - done : WIRE_ITEMS_MAX;
-		*e = (struct wire_extents){ .file = file->file, .count = n };
-		memcpy(e->items, extents + done, n * sizeof(*extents));
-		r = link_send(&a->link, WIRE_EXTENTS, a->scan_id,
-			      (uint32_t)(sizeof(*e) + n * sizeof(*extents)));
-	}
-	return r;
-}
-
-static int runs_tell(const struct wire_run *runs, uint32_t count, void *userdata)
-{
-	struct agent *a = userdata;
-	struct wire_pages *p = link_payload(&a->link);
-
-	*p = (struct wire_pages){ .count = count };
-	memcpy(p->items, runs, count * sizeof(*runs));
-	return link_send(&a->link, WIRE_PAGES, a->scan_id,
-			 (uint32_t)(sizeof(*p) + count * sizeof(*runs)));
-}
-
-static int scan_start(struct agent *a, uint64_t id)
-{
-	static const struct census_ops ops = { disk_tell, file_tell, runs_tell };
-
-	if (!a->can_scan)
-		return error_send(a, id, EOPNOTSUPP, a->missing);
-	/* A new request ends the old one: its asker has given up on it. */
-	a->scanning = false;
-	int r = census_begin(&a->census, &ops, a);
-	if (r < 0)
-		return error_send(a, id, -r, "the list of mounts could not be read");
-	a->scanning = true;
-	a->scan_id = id;
-	a->scan_started_usec = now_usec();
-	a->scan_started_cpu_usec = a->scans_cpu_usec;
-	return 0;
-}
-
-static int scan_finish(struct agent *a)
-{
-	struct wire_scan_end *end = link_payload(&a->link);
-
-	a->scanning = false;
-	*end = (struct wire_scan_end){
-		.census = a->census.totals,
-		.elapsed_usec = now_usec() - a->scan_started_usec,
-		.cpu_usec = a->scans_cpu_usec - a->scan_started_cpu_usec,
-		.chunk_max_usec = a->census.chunk_max_usec,
-	};
-	files_reset(&a->census.files);
-	return link_send(&a->link, WIRE_SCAN_END, a->scan_id, sizeof(*end));
-}
-
-static int scan_step(struct agent *a)
-{
-	uint64_t cpu = cpu_usec();
-	int r = census_step(&a->census);
-
-	a->scans_cpu_usec += cpu_usec() - cpu;
-	if (r == 0)
-		return scan_finish(a);
-	if (r < 0) {
-		a->scanning = false;
-		files_reset(&a->census.files);
-		/* A host that does not read gets no error message either. */
-		if (r != -ETIMEDOUT && r != -ENOTCONN)
-			r = error_send(a, a->scan_id, -r, "the scan failed");
-	}
-	return r;
-}
-
-static int evict_answer(struct agent *a, uint64_t id, const struct wire_evict *order)
-{
-	struct wire_result result;
-
-	if (!a->can_scan)
-		return error_send(a, id, EOPNOTSUPP, a->missing);
-	int r = mount_table_read(&a->census.mounts, "/proc/self/mountinfo");
-	if (r < 0)
-		return error_send(a, id, -r, "the list of mounts could not be read");
-
-	struct disk_table disks = { .sysfs = "/sys" };
-	evict_file(a->census.memmap, &a->census.mounts, &disks, order, &result);
-	memcpy(link_payload(&a->link), &result, sizeof(result));
-	return link_send(&a->link, WIRE_RESULT, id, sizeof(result));
-}
-
-static int name_answer(struct agent *a, uint64_t id, const struct wire_identity *identity)
-{
-	struct disk_table disks = { .sysfs = "/sys" };
-	struct wire_path *p = link_payload(&a->link);
-	char link[64];
-	ssize_t n = 0;
-
-	if (!a->can_scan)
-		return error_send(a, id, EOPNOTSUPP, a->missing);
-	*p = (struct wire_path){ 0 };
-	int r = mount_table_read(&a->census.mounts, "/proc/self/mountinfo");
-	_cleanup_close_ int fd =
-		r < 0 ? r : evict_find(a->census.memmap, &a->census.mounts, &disks, identity);
-	if (fd < 0) {
-		p->status = -fd;
-	} else {
-		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-		n = readlink(link, p->path, WIRE_PATH_MAX);
-		if (n < 0) {
-			p->status = errno;
-			n = 0;
-		}
-	}
-	p->length = (uint32_t)n;
-	return link_send(&a->link, WIRE_PATH, id, (uint32_t)(sizeof(*p) + (size_t)n));
-}
-
-static int frame_answer(struct agent *a, const struct wire_frame *frame)
-{
-	union wire_message m;
-	int r = wire_decode(frame, a->scratch, &m);
-
-	if (r < 0)
-		return error_send(a, frame->id, -r,
-				  r == -EPROTONOSUPPORT ? "unknown type of message"
-							: "malformed message");
-	switch (frame->type) {
-	case WIRE_WELCOME:
-		return hello_send(a, frame->id);
-	case WIRE_SCAN:
-		return scan_start(a, frame->id);
-	case WIRE_EVICT:
-		return evict_answer(a, frame->id, m.evict);
-	case WIRE_NAME:
-		return name_answer(a, frame->id, &m.name->identity);
-	case WIRE_PING:
-		return link_send(&a->link, WIRE_PONG, frame->id, 0);
-	default:
-		return error_send(a, frame->id, EPROTO, "not a message for an agent");
-	}
+	return a < b ? a : b;
 }
 
 static int frames_answer(struct agent *a)
@@ -232,55 +25,132 @@ static int frames_answer(struct agent *a)
 	/* A host that did not take one answer in time may take the next; one that has gone asked
 	 * for nothing any more. */
 	while (r != -ENOTCONN && link_next(&a->link, &frame)) {
-		int answered = frame_answer(a, &frame);
+		int answered = answer_frame(a, &frame);
 
+		a->heard_usec = now_usec();
 		if (answered < 0)
 			r = answered;
 	}
 	return r;
 }
 
-/* One turn: input first, then a piece of the census if there is budget for it. */
-static int agent_turn(struct agent *a)
+/* The port may be plugged in at any time. Return: how long until it is to be looked for again. */
+static uint64_t port_turn(struct agent *a)
 {
-	uint64_t wait = a->scanning ? budget_wait_usec(&a->budget, now_usec(), a->scans_cpu_usec)
-				    : IDLE_USEC;
-	int r = link_wait(&a->link, wait);
+	uint64_t now = now_usec(), passed = now - a->port_usec;
 
-	if (r > 0)
-		r = link_receive(&a->link);
+	if (a->link.fd >= 0)
+		return UINT64_MAX;
+	if (a->port_usec && passed < PORT_USEC)
+		return PORT_USEC - passed;
+	a->port_usec = now;
+	if (link_open(&a->link, a->port) < 0)
+		return PORT_USEC;
+	log_info("Serving %s", a->port);
+	(void)answer_hello(a, 0);
+	return UINT64_MAX;
+}
+
+/* One turn: input first, then what is due, then a piece of the census if there is budget for it. */
+static int agent_turn(struct agent *a, uint64_t due)
+{
+	int other = a->can_watch ? watch_fd(a->heat.watch) : -1;
+	uint64_t scan = a->scanning ? budget_wait_usec(&a->budget, now_usec(), a->scans_cpu_usec)
+				    : IDLE_USEC;
+	uint64_t wait = earlier(earlier(due, scan), earlier(port_turn(a), IDLE_USEC));
+	int r = link_wait(&a->link, other, wait);
+
+	a->woken = r > 0 && r & LINK_OTHER;
+	if (r > 0 && r & LINK_INPUT)
+		r = link_receive(&a->link, other, wait);
 	if (r >= 0)
 		r = frames_answer(a);
-	if (r >= 0 && a->scanning && wait == 0)
-		r = scan_step(a);
+	if (r >= 0 && a->scanning && scan == 0)
+		r = answer_scan_step(a);
 	return r;
 }
 
-int agent_run(struct agent *a, const char *path, uint32_t cpu_permille)
+static int agent_serve(struct agent *a)
 {
-	int r = census_open(&a->census, a->missing, sizeof(a->missing));
+	uint64_t due = 0;
 
-	a->can_scan = r >= 0;
-	if (r < 0)
-		log_warning_errno(r, "Cannot scan: %s (%m)", a->missing);
-	r = link_open(&a->link, path);
-	if (r < 0)
-		return log_error_errno(r,
-				       "Cannot open %s: %m; give the guest a virtio-serial port "
-				       "named " WIRE_AGENT_PORT,
-				       path);
-	signal(SIGPIPE, SIG_IGN);
-	budget_init(&a->budget, cpu_permille, now_usec(), a->scans_cpu_usec);
-	log_info("Serving %s", path);
-	r = hello_send(a, 0);
 	for (;;) {
+		int r = agent_turn(a, due);
+
 		if (r == -ENOTCONN || r == -ETIMEDOUT) {
-			a->scanning = false;
-			files_reset(&a->census.files);
+			answer_forget(a);
+			r = 0;
+		}
+		/* An unplugged port; it may come back. */
+		if (r == -ENODEV || r == -EIO) {
+			log_info("%s has gone: %s", a->port, strerror(-r));
+			answer_forget(a);
+			link_done(&a->link);
 			r = 0;
 		}
 		if (r < 0)
 			return log_error_errno(r, "The link failed: %m");
-		r = agent_turn(a);
+		due = tend_turn(a, a->woken);
 	}
+}
+
+static void agent_probe(struct agent *a)
+{
+	const struct ram *ram = &a->census.ram;
+	int r = census_open(&a->census, a->missing, sizeof(a->missing));
+
+	a->can_scan = r >= 0;
+	if (r < 0) {
+		log_warning_errno(r, "Cannot scan: %s (%m)", a->missing);
+		return;
+	}
+	r = watch_open(&a->heat.watch,
+		       ram->ranges[ram->count - 1].start + ram->ranges[ram->count - 1].count,
+		       a->missing, sizeof(a->missing));
+	a->can_watch = r >= 0;
+	if (r < 0)
+		log_warning_errno(r, "Cannot hold a limit: %s (%m)", a->missing);
+	else if (watch_sensor(a->heat.watch) == WIRE_HEAT_NONE)
+		snprintf(a->missing, sizeof(a->missing),
+			 "the kernel does not tell when pages are used");
+}
+
+static int agent_prepare(struct agent *a)
+{
+	uint64_t now = now_usec();
+	int r = nodes_read("", &a->nodes);
+
+	if (r < 0)
+		return log_error_errno(r, "Cannot read /proc/zoneinfo: %m");
+	a->heat.hot_sec = a->settings.hot_sec;
+	a->heat.since_usec = now;
+	a->shed = (struct shed){
+		.memmap = a->census.memmap,
+		.mounts = &a->census.mounts,
+		.heat = &a->heat,
+		.nodes = &a->nodes,
+	};
+	shed_init(&a->shed);
+	a->heard_usec = a->slab_usec = a->swept_usec = now;
+	budget_init(&a->budget, a->settings.cpu_permille, now, 0);
+	bound_init(&a->bound, &a->shed, &a->nodes, &a->census.ram, &a->settings, now);
+	tend_limit(a, NULL);
+	return 0;
+}
+
+int agent_run(struct agent *a, const char *path, const struct settings *settings)
+{
+	a->port = path;
+	a->settings = *settings;
+	a->link.fd = a->link.signal_fd = -1;
+	signal(SIGPIPE, SIG_IGN);
+	agent_probe(a);
+	int r = agent_prepare(a);
+	if (r < 0)
+		return r;
+	if (port_turn(a) != UINT64_MAX && settings->limit.kind == LIMIT_TEXT_OFF)
+		log_warning("There is no %s yet, and no cache_limit is set: nothing to do until "
+			    "the host gives the guest a virtio-serial port named " WIRE_AGENT_PORT,
+			    path);
+	return agent_serve(a);
 }

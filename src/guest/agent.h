@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The agent at work: answers what the host asks over the link, one message at a time, and takes
- * a census in between, chunk by chunk, within its budget.
+ * The agent at work: holds the guest's page cache limit, answers what the host asks over the link,
+ * one message at a time, and takes a census in between, chunk by chunk, within its budget.
+ *
+ * It works without a host, and without a port for one: then it holds the limit that the guest's own
+ * configuration sets. A host's limit wins while the host is heard.
  */
 #ifndef PAGEPACT_GUEST_AGENT_H
 #define PAGEPACT_GUEST_AGENT_H
@@ -9,16 +12,40 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "guest/bound.h"
 #include "guest/budget.h"
 #include "guest/census.h"
+#include "guest/heat.h"
 #include "guest/link.h"
+#include "guest/nodes.h"
+#include "guest/settings.h"
+#include "guest/shed.h"
+
+/* Without a word from the host for this long, what it asked for is dropped. */
+#define AGENT_HOST_USEC 60000000u
 
 struct agent {
+	const char *port;
 	struct agent_link link;
+	uint64_t port_usec;  /* when it was tried to be opened last */
+	uint64_t heard_usec; /* when the host said something last */
+	struct settings settings;
 	struct budget budget;
 	struct census census;
+	struct heat heat;
+	struct nodes nodes;
+	struct shed shed;
+	struct bound bound;
 	bool can_scan;
+	bool can_watch;
+	bool woken;
+	bool host_limits; /* the host has set a limit, or none */
 	char missing[192];
+	uint64_t swept_usec; /* when old stamps were marked as such last */
+	uint64_t bound_due_usec;
+	uint64_t slab_usec; /* when empty slabs were given back last */
+	uint64_t slab_freed_bytes;
+	uint64_t slab_pressed_bytes;
 
 	/* The census under way. */
 	bool scanning;
@@ -31,12 +58,52 @@ struct agent {
 };
 
 /**
- * agent_run() - serve the host on a port until a signal ends the process
- * @path: the port
- * @cpu_permille: the CPU budget
+ * agent_run() - serve the host on a port, and hold the limit, until a signal ends the process
+ * @path: the port; it may appear later
+ * @settings: the guest's own
  *
- * Return: -errno when the port cannot be opened or fails for good.
+ * Return: -errno when there is nothing that it could do here, or the port fails for good.
  */
-int agent_run(struct agent *a, const char *path, uint32_t cpu_permille);
+int agent_run(struct agent *a, const char *path, const struct settings *settings);
+
+/* Of answer.c, for agent.c. */
+
+/** answer_hello() - tell the host who we are */
+int answer_hello(struct agent *a, uint64_t id);
+
+/** answer_frame() - do what one frame asks, and answer it. Return: 0 or -errno of the link. */
+int answer_frame(struct agent *a, const struct wire_frame *frame);
+
+/** answer_scan_step() - one more chunk of the census that the host asked for */
+int answer_scan_step(struct agent *a);
+
+/** answer_forget() - the host has gone: nobody waits for an answer */
+void answer_forget(struct agent *a);
+
+/* Of free.c. */
+
+/**
+ * free_bytes() - free memory in the order of reclaim, for as long as the request allows
+ * @ret: always filled
+ */
+void free_bytes(struct agent *a, const struct wire_free *request, struct wire_freed *ret);
+
+/* Of report.c. */
+
+/** report_fill() - what the agent has to say of itself and of the limit */
+void report_fill(struct agent *a, struct wire_report *ret);
+
+/* Of tend.c. */
+
+/**
+ * tend_turn() - what is due at intervals: the limit, the sensor, old stamps, empty slabs
+ * @woken: the watch has news
+ *
+ * Return: microseconds until the next turn is due.
+ */
+uint64_t tend_turn(struct agent *a, bool woken);
+
+/** tend_limit() - have the limit hold that should: the host's where it is heard, else the guest's */
+void tend_limit(struct agent *a, const struct wire_limit *host);
 
 #endif

@@ -45,14 +45,14 @@ void bound_init(struct bound *b, struct shed *shed, struct nodes *nodes, const s
 	budget_init(&b->cpu, settings->evict_cpu_permille, now, 0);
 }
 
-void bound_set(struct bound *b, const struct limit *limit, enum wire_origin origin)
+void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin origin)
 {
 	b->limit = *limit;
-	b->origin = limit->kind == LIMIT_NONE && origin != WIRE_ORIGIN_HOST ? WIRE_ORIGIN_NONE
+	b->origin = limit->kind == LIMIT_TEXT_OFF && origin != WIRE_ORIGIN_HOST ? WIRE_ORIGIN_NONE
 									     : origin;
 	b->sweep_due_usec = 0;
 	b->sweep_wait_usec = SWEEP_WAIT_USEC;
-	if (limit->kind == LIMIT_NONE) {
+	if (limit->kind == LIMIT_TEXT_OFF) {
 		b->limit_pages = UINT64_MAX;
 		b->state = WIRE_STATE_OFF;
 		b->hurry = false;
@@ -206,7 +206,7 @@ uint64_t bound_turn(struct bound *b)
 {
 	uint64_t now = now_usec(), room;
 
-	if (b->limit.kind == LIMIT_NONE) {
+	if (b->limit.kind == LIMIT_TEXT_OFF) {
 		wake_set(b, UINT64_MAX);
 		return shed_drain(b->shed, false) < 0 ? RETRY_USEC : BOUND_NEVER;
 	}

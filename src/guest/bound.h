@@ -26,7 +26,7 @@ struct bound {
 	struct shed *shed;
 	struct nodes *nodes;
 	const struct ram *ram;
-	struct limit limit;
+	struct limit_text limit;
 	enum wire_origin origin;
 	enum wire_limit_state state;
 	uint64_t limit_pages;	 /* of all nodes, UINT64_MAX: none */
@@ -54,7 +54,7 @@ void bound_init(struct bound *b, struct shed *shed, struct nodes *nodes, const s
 /**
  * bound_set() - set the limit
  */
-void bound_set(struct bound *b, const struct limit *limit, enum wire_origin origin);
+void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin origin);
 
 /**
  * bound_turn() - do what there is to do now, for some milliseconds at most

@@ -152,7 +152,7 @@ static void print_json(struct census *c, uint64_t elapsed_usec)
 	       t->superpages, t->superpages_free, t->superpages_reclaimable);
 	printf("  \"elapsed_usec\": %" PRIu64 ",\n  \"chunk_max_usec\": %" PRIu64
 	       ",\n  \"files_count\": %" PRIu64 ",\n  \"files\": [",
-	       elapsed_usec, c->chunk_max_usec, t->files);
+	       elapsed_usec, c->walk.chunk_max_usec, t->files);
 	for (unsigned i = 0; i < n; i++) {
 		file_name(c, largest[i], name, sizeof(name));
 		printf("%s\n    {\"path\": \"%s\", \"inode\": %" PRIu64
@@ -177,7 +177,7 @@ int once_print(bool json)
 	if (r < 0)
 		return log_error_errno(r, "Cannot take a census: %s (%m)", reason);
 	start = now_usec();
-	r = census_begin(c, NULL, NULL);
+	r = census_begin(c, NULL, NULL, NULL);
 	while (r >= 0 && (r = census_step(c)) > 0)
 		;
 	if (r < 0)

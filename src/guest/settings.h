@@ -9,52 +9,60 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/parse.h"
 #include "wire/message.h"
 
-enum limit_kind {
-	LIMIT_NONE,
-	LIMIT_DEFAULT, /* asked for without a number: see limit_default_pages() in nodes.h */
-	LIMIT_BYTES,
-	LIMIT_PERMILLE, /* of memory */
-};
+/* What is longer is read up to here. */
+#define SETTINGS_SOURCE_MAX (64 * 1024) /* bytes */
 
-struct limit {
-	enum limit_kind kind;
-	uint32_t permille;
-	uint64_t bytes;
-};
+#define SETTINGS_EVICT_PERMILLE_DEFAULT 500
+#define SETTINGS_EVICT_BYTES_DEFAULT	((uint64_t)4 << 30) /* a second */
+#define SETTINGS_HOT_SEC_DEFAULT	30
+/* Stamps tell ages apart up to STAMP_SECONDS, and are swept every 60 s (watch.h). */
+#define SETTINGS_HOT_SEC_MAX 120
 
+/**
+ * struct settings - what holds for this guest
+ * @limit: LIMIT_TEXT_OFF where nothing was said
+ * @origin: of the limit; WIRE_ORIGIN_NONE where nothing was said
+ * @cpu_permille: of one CPU, for scans
+ * @evict_cpu_permille: of one CPU, for eviction by the limit, while it evicts
+ * @evict_bytes_per_sec: quota of eviction by the limit
+ * @hot_sec: a page used more than once, and within this long, is never evicted
+ * @slab: whether empty slab pages are given back at intervals, and shrinkers pressed above
+ * vm.min_slab_ratio
+ */
 struct settings {
-	struct limit limit;
-	enum wire_origin origin; /* of the limit */
-	uint32_t cpu_permille;	      /* for scans */
-	uint32_t evict_cpu_permille;  /* for eviction by the limit, while it evicts */
-	uint64_t evict_bytes_per_sec; /* quota of eviction by the limit */
-	uint32_t hot_sec;	      /* used more than once, and within this long: never evicted */
-	bool slab;		      /* give empty slab pages back at intervals, and press above min_slab_ratio */
+	struct limit_text limit;
+	enum wire_origin origin;
+	uint32_t cpu_permille;
+	uint32_t evict_cpu_permille;
+	uint64_t evict_bytes_per_sec;
+	uint32_t hot_sec;
+	bool slab;
 };
 
+/**
+ * settings_warn_fn - told of a value that makes no sense, and is as if it were absent
+ * @where: the source: a file, with the line where it has lines, or "SMBIOS type 11"
+ * @what: what is wrong and what to do; one line without control characters
+ */
 typedef void settings_warn_fn(const char *where, const char *what, void *userdata);
 
 /**
  * settings_read() - read all sources below a root
  * @root: "" for this machine, or a fixture's directory
- * @conf: path of the configuration file below @root; need not exist
- * @warn: told of each value that makes no sense: one line that says what, where and what to do; the
- * value is then as if it were absent. May be NULL.
+ * @conf: absolute path of the configuration file, below @root; need not exist
+ * @warn: may be NULL
  *
- * The command line wins over SMBIOS, and SMBIOS over the file. `unmapped_page_control=off` (or =0)
- * there means no limit, whatever comes after it in that order.
+ * The command line wins over SMBIOS, and SMBIOS over the file; within one of them the last one
+ * wins. What wins may be "off": then there is no limit, whatever the others say, and the origin is
+ * that of the word.
+ *
+ * SMBIOS is read from /sys/firmware/dmi/tables/DMI, and not from /sys/firmware/dmi/entries, which
+ * not every kernel has (CONFIG_DMI_SYSFS).
  */
 void settings_read(const char *root, const char *conf, struct settings *ret, settings_warn_fn *warn,
 		   void *userdata);
-
-/**
- * limit_parse() - SIZE (K, M, G, T; plain bytes), N%, "off", "default" or ""
- *
- * Return: 0 or -EINVAL. "" and "default" are LIMIT_DEFAULT; "off" and "0" are LIMIT_NONE. A percentage is more than
- * 0 and at most 100, with up to one decimal.
- */
-int limit_parse(const char *text, struct limit *ret);
 
 #endif

@@ -13,7 +13,7 @@ from pathlib import Path
 
 SECTIONS = {"NAME", "SYNOPSIS", "DESCRIPTION", "EXIT STATUS", "FILES", "SECURITY", "EXAMPLES",
             "SEE ALSO"}
-PAGES = {"pagepact.1", "pagepactd.8", "pagepact-agent.8", "pagepact.conf.5"}
+PAGES = {"pagepact.1", "pagepactd.8", "pagepact-agent.8", "pagepact-agent.conf.5", "pagepact.conf.5"}
 # Verbs of the plan that are not built: nothing may speak as if they were.
 NOT_BUILT = ["balloon", "limit", "share", "top", "record", "replay", "files"]
 ROOT, PROGRAMS = Path(), {}
@@ -228,6 +228,29 @@ class Configuration(unittest.TestCase):
                              set(re.findall(r'{ "([a-z_]+)"', keys)))
             name = re.search(r"In section \*\[([a-z]+)\]\*", page[section])[1]
             self.assertRegex(parser, rf'"{name}", {array}')
+
+    def test_the_agents_keys_are_those_of_its_parser(self):
+        parser = (ROOT / "src/guest/settings-parse.c").read_text()
+        page = sections(source("pagepact-agent.conf.5"))["AGENT.CONF"]
+        example = (ROOT / "units/agent.conf").read_text()
+        keys = re.search(r"agent_keys\[\] = {(.*?)^};", parser, re.M | re.S)[1]
+        keys = re.findall(r'{ "([a-z_]+)"', keys)
+        entries = dict(re.findall(r"^\*([a-z_]+)\* = .*\n((?:\t.*\n)+)", page, re.M))
+        shipped = dict(re.findall(r"^#([a-z_]+) = (.*)$", example, re.M))
+        self.assertEqual(list(entries), keys)
+        self.assertEqual(list(shipped), keys)
+        for key in keys:
+            self.assertIn(f"Default: *{shipped[key]}*.", " ".join(entries[key].split()))
+        section = re.search(r'define SECTION\s+"([a-z]+)"', parser)[1]
+        self.assertIn(f"section *[{section}]*", page)
+        self.assertIn(f"\n[{section}]\n", example)
+
+    def test_the_agents_other_words_are_those_of_its_parser(self):
+        parser = (ROOT / "src/guest/settings-parse.c").read_text()
+        page = sections(source("pagepact-agent.conf.5"))
+        for section, name in [("KERNEL COMMAND LINE", "BOOT_KEY"), ("SMBIOS", "SMBIOS_KEY")]:
+            word = re.search(rf'define {name}\s+"(.*)"', parser)[1]
+            self.assertRegex(page[section], rf"(?m)^\*{re.escape(word)}(\*\[\*)?=")
 
 
 def main():

@@ -21,6 +21,7 @@ static int setup(void **state)
 		return -1;
 	wire_reader_reset(&link_.reader);
 	link_.fd = ends[0];
+	link_.signal_fd = -1;
 	link_.begun_usec = 0;
 	host = ends[1];
 	return 0;

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Frees memory in the order of reclaim inside the guest: what is free already, empty slab pages,
+ * cold unmapped clean pages that the host holds, those that complete a superpage, other cold ones,
+ * and nothing else. One step begins when the one before has nothing left.
+ */
+#include "base/clock.h"
+#include "guest/agent.h"
+#include "guest/slab.h"
+
+#define SLAB_LEAST_BYTES (64 << 10)
+#define SLAB_CPU_USEC	 50000
+
+/* One request, while it is worked on. */
+struct request {
+	struct agent *agent;
+	struct wire_freed *freed;
+	uint64_t left_bytes;
+	uint64_t end_usec;
+};
+
+static void step_add(struct request *q, enum wire_step step, uint64_t bytes)
+{
+	q->freed->step_bytes[step] += bytes;
+	q->left_bytes -= bytes < q->left_bytes ? bytes : q->left_bytes;
+}
+
+/* What is free above the kernel's high watermarks: below them kswapd is at work. */
+static uint64_t spare_bytes(struct agent *a)
+{
+	uint64_t spare = 0;
+
+	if (nodes_count(&a->nodes) < 0)
+		return 0;
+	for (unsigned i = 0; i < a->nodes.count; i++) {
+		const struct node *n = &a->nodes.nodes[i];
+
+		spare += n->free_pages > n->high_pages ? n->free_pages - n->high_pages : 0;
+	}
+	return spare * WIRE_BLOCK_BYTES;
+}
+
+static void free_step(struct request *q)
+{
+	uint64_t spare = spare_bytes(q->agent);
+
+	step_add(q, WIRE_STEP_FREE, spare < q->left_bytes ? spare : q->left_bytes);
+}
+
+static void slab_step(struct request *q)
+{
+	struct slab_result result;
+
+	if (slab_shrink("", SLAB_LEAST_BYTES, SLAB_CPU_USEC, &result) < 0)
+		return;
+	q->agent->slab_freed_bytes += result.freed_bytes;
+	step_add(q, WIRE_STEP_SLAB, result.freed_bytes);
+}
+
+static bool must_stop(struct request *q)
+{
+	struct bound *b = &q->agent->bound;
+	uint64_t now = now_usec();
+
+	bound_sample(b, now);
+	if (brake_holds(&b->brake, now)) {
+		q->freed->stopped = WIRE_STOPPED_BRAKED;
+		q->freed->brake = b->brake.reason;
+		return true;
+	}
+	if (now < q->end_usec)
+		return false;
+	q->freed->stopped = WIRE_STOPPED_TIME;
+	return true;
+}
+
+/* Sheds a queue. Return: whether the next one may have its turn. */
+static bool queue_step(struct request *q, enum shed_queue from, bool held_only, enum wire_step step)
+{
+	int more = 1;
+
+	while (q->left_bytes && more > 0) {
+		struct shed_goal goal = { .held_only = held_only };
+		uint64_t pages = (q->left_bytes + WIRE_BLOCK_BYTES - 1) / WIRE_BLOCK_BYTES;
+
+		if (must_stop(q))
+			return false;
+		for (unsigned i = 0; i < q->agent->nodes.count; i++)
+			goal.pages[i] = pages;
+		more = shed_piece(&q->agent->shed, from, &goal);
+		step_add(q, step, goal.evicted * WIRE_BLOCK_BYTES);
+	}
+	return q->left_bytes > 0;
+}
+
+static bool queues_fill(struct request *q)
+{
+	struct shed *s = &q->agent->shed;
+	int r = 1;
+
+	shed_sweep_begin(s, &q->agent->census.ram, true);
+	while (r > 0 && !must_stop(q))
+		r = shed_sweep_step(s);
+	return r == 0;
+}
+
+static void cache_steps(struct request *q)
+{
+	bool choosy = held_any(&q->agent->shed.held, now_usec());
+
+	if (!queues_fill(q))
+		return;
+	if (choosy && (!queue_step(q, SHED_SUPER, true, WIRE_STEP_HELD) ||
+		       !queue_step(q, SHED_FRESH, true, WIRE_STEP_HELD)))
+		return;
+	if (queue_step(q, choosy ? SHED_SOLE_SUPER : SHED_SUPER, false, WIRE_STEP_SUPERPAGE))
+		queue_step(q, choosy ? SHED_SOLE : SHED_FRESH, false, WIRE_STEP_COLD);
+}
+
+void free_bytes(struct agent *a, const struct wire_free *request, struct wire_freed *ret)
+{
+	uint64_t start = now_usec();
+	struct request q = {
+		.agent = a,
+		.freed = ret,
+		.left_bytes = request->bytes,
+		.end_usec = start + request->usec_max,
+	};
+
+	*ret = (struct wire_freed){ .asked_bytes = request->bytes,
+				    .stopped = WIRE_STOPPED_NOTHING_LEFT };
+	if (!(request->flags & WIRE_FREE_MORE)) {
+		free_step(&q);
+		slab_step(&q);
+	}
+	if (q.left_bytes && a->can_watch)
+		cache_steps(&q);
+	if (!q.left_bytes)
+		ret->stopped = WIRE_STOPPED_DONE;
+	/* The queues were filled for this request; a limit fills them in its own order. */
+	for (int i = 0; i < SHED_QUEUES; i++)
+		spans_done(&a->shed.queues[i]);
+	a->shed.incomplete = true;
+	a->shed.sweeping = false;
+	ret->usec = now_usec() - start;
+}
