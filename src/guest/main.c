@@ -11,17 +11,19 @@
 #include "guest/once.h"
 #include "version.h"
 
-#define EXIT_USAGE 2
+#define EXIT_USAGE  2
+#define CONFIG_PATH "/etc/pagepact/agent.conf"
 
 static const char help[] =
-	"Usage: pagepact-agent [--device PATH] [--cpu-budget PERMILLE] [--verbose]\n"
+	"Usage: pagepact-agent [--config FILE] [--device PATH] [--cpu-budget PERMILLE] [--verbose]\n"
 	"       pagepact-agent --once [--json]\n"
 	"\n"
 	"Tells the host which blocks of its disks this guest caches, and drops clean unmapped\n"
-	"page cache, nothing else, when the host asks for it.\n"
+	"page cache, nothing else, when the host asks for it or the page cache limit demands it.\n"
 	"\n"
 	"      --once                 print a census of this machine and end; changes nothing\n"
 	"      --json                 with --once: as one JSON document\n"
+	"      --config FILE          read this (default " CONFIG_PATH ")\n"
 	"      --device PATH          the port to serve (default /dev/virtio-ports/" WIRE_AGENT_PORT
 	")\n"
 	"      --cpu-budget PERMILLE  of one CPU, for scans, averaged over ten minutes (default "
@@ -31,7 +33,8 @@ static const char help[] =
 
 struct options {
 	const char *device;
-	unsigned cpu_permille;
+	const char *config;
+	unsigned cpu_permille; /* 0: as the configuration says */
 	bool once, json, verbose;
 };
 
@@ -57,6 +60,7 @@ static int options_parse(int argc, char **argv, struct options *ret)
 	static const struct option longs[] = {
 		{ "once", no_argument, NULL, 'o' },
 		{ "json", no_argument, NULL, 'j' },
+		{ "config", required_argument, NULL, 'c' },
 		{ "device", required_argument, NULL, 'd' },
 		{ "cpu-budget", required_argument, NULL, 'b' },
 		{ "verbose", no_argument, NULL, 'v' },
@@ -72,6 +76,9 @@ static int options_parse(int argc, char **argv, struct options *ret)
 			break;
 		case 'j':
 			ret->json = true;
+			break;
+		case 'c':
+			ret->config = optarg;
 			break;
 		case 'd':
 			ret->device = optarg;
@@ -99,10 +106,26 @@ static int options_parse(int argc, char **argv, struct options *ret)
 	return 1;
 }
 
+static void settings_complain(const char *where, const char *what, void *userdata)
+{
+	(void)userdata;
+	log_warning("%s: %s", where, what);
+}
+
+static int agent_start(struct agent *agent, const struct options *options)
+{
+	struct settings settings;
+
+	settings_read("", options->config, &settings, settings_complain, NULL);
+	if (options->cpu_permille)
+		settings.cpu_permille = options->cpu_permille;
+	return agent_run(agent, options->device, &settings);
+}
+
 int main(int argc, char **argv)
 {
 	struct options options = { .device = "/dev/virtio-ports/" WIRE_AGENT_PORT,
-				   .cpu_permille = BUDGET_PERMILLE_DEFAULT };
+				   .config = CONFIG_PATH };
 	static struct agent agent;
 
 	log_open("pagepact-agent", LOG_INFO);
@@ -110,7 +133,6 @@ int main(int argc, char **argv)
 	if (r <= 0)
 		return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;
 	log_open("pagepact-agent", options.verbose ? LOG_DEBUG : LOG_INFO);
-	r = options.once ? once_print(options.json)
-			 : agent_run(&agent, options.device, options.cpu_permille);
+	r = options.once ? once_print(options.json) : agent_start(&agent, &options);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
