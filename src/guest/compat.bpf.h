@@ -212,19 +212,6 @@ static __always_inline bool folio_mapped_as_a_whole(unsigned long head)
 	return BPF_CORE_READ((struct folio___total_mapcount *)head, _total_mapcount.counter) >= 0;
 }
 
-/* 5.11: "bpf: Introduce bpf_ktime_get_coarse_ns". Of the tick, for a third of the price. */
-enum bpf_func_id___coarse {
-	BPF_FUNC_ktime_get_coarse_ns___coarse = 160,
-};
-
-static __always_inline __u64 time_ns(void)
-{
-	if (bpf_core_enum_value_exists(enum bpf_func_id___coarse,
-				       BPF_FUNC_ktime_get_coarse_ns___coarse))
-		return bpf_ktime_get_coarse_ns();
-	return bpf_ktime_get_ns();
-}
-
 /* Where the array of struct pages starts when memory layout is not randomised. */
 extern const void vmemmap_base __ksym __weak;
 #if defined(__TARGET_ARCH_x86)

@@ -43,9 +43,9 @@ struct watch_event {
 /* The array's elements are 8 bytes: a BPF array knows none shorter. */
 #define STAMPS_A_WORD 4
 
-static inline unsigned int stamp_second(unsigned long long ns)
+static inline unsigned int stamp_second(unsigned long long second)
 {
-	return (unsigned int)(ns >> STAMP_SECOND_SHIFT) % STAMP_SECONDS + STAMP_FIRST;
+	return (unsigned int)second % STAMP_SECONDS + STAMP_FIRST;
 }
 
 /* Two multiplications (those of splitmix64) so that neighbours and whole files differ. */
@@ -101,9 +101,9 @@ static inline unsigned int evicted_tag(unsigned long long file, unsigned long lo
 	return (unsigned int)((file >> 17) ^ (index / EVICTED_SLOTS) * 0x9e3779b1u);
 }
 
-static inline unsigned int evicted_second(unsigned long long ns)
+static inline unsigned int evicted_second(unsigned long long second)
 {
-	return (unsigned int)(ns >> STAMP_SECOND_SHIFT) & EVICTED_SECOND_MASK;
+	return (unsigned int)second & EVICTED_SECOND_MASK;
 }
 
 static inline unsigned long long evicted_make(unsigned int tag, unsigned int second,
@@ -136,10 +136,12 @@ struct watch_cpu {
 	unsigned int uncounted; /* pages not yet in since_wake */
 	struct watch_event
 		event;		 /* the pending run; without pages, what was last known of a file */
-	unsigned long long tick; /* when that was last read */
 	unsigned long long file; /* evicted_file() of it */
-	unsigned int followed;	 /* the file is one whose pages count */
-	unsigned int read_thread; /* the last read, for the sensor by mm_filemap_get_pages */
+	unsigned long long file_tick; /* when that was read */
+	unsigned long long tick;
+	unsigned long long second; /* 2^30 ns, at the tick */
+	unsigned int followed;	   /* the file is one whose pages count */
+	unsigned int read_thread;  /* the last read, for the sensor by mm_filemap_get_pages */
 	unsigned long long added;
 	unsigned long long lost;
 	unsigned long long refaulted[EVICTED_CLASSES];
@@ -147,7 +149,7 @@ struct watch_cpu {
 	unsigned long long read_from;
 	unsigned long long read_to; /* pages before it are stamped */
 	unsigned long long read_last;
-	unsigned long long padding[6]; /* to whole cache lines */
+	unsigned long long padding[4]; /* to whole cache lines */
 };
 
 #endif

@@ -8,7 +8,7 @@ _Static_assert(EVICTED_CLASSES == WIRE_AGE_CLASSES, "an entry holds every class 
 /* In seconds of 2^30 ns. */
 static unsigned stamp_age(unsigned second, uint64_t now_ns)
 {
-	return (stamp_second(now_ns) + STAMP_SECONDS - second) % STAMP_SECONDS;
+	return (stamp_second(now_ns >> STAMP_SECOND_SHIFT) + STAMP_SECONDS - second) % STAMP_SECONDS;
 }
 
 static uint32_t age_sec(uint64_t seconds)
@@ -66,7 +66,7 @@ void evicted_insert(uint64_t *table, uint64_t counts[static WIRE_AGE_CLASSES],
 {
 	uint64_t file = evicted_file(page->device, page->inode);
 	uint64_t *entry = &table[evicted_slot(file, page->index)];
-	unsigned second = evicted_second(now_ns);
+	unsigned second = evicted_second(now_ns >> STAMP_SECOND_SHIFT);
 	uint64_t new = evicted_make(evicted_tag(file, page->index), second, age_class);
 	uint64_t old = __atomic_exchange_n(entry, new, __ATOMIC_RELAXED);
 

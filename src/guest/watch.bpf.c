@@ -29,7 +29,6 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define RUN_PAGES      512 /* a run tells the agent what to look at: soon, in pieces of 2 MiB */
 #define FOLIO_MAX      512 /* of one superpage: the largest folio of the page cache */
 #define FOLIOS_A_BATCH 31  /* PAGEVEC_SIZE, "mm: increase folio batch size", 6.10 */
-#define TICK_SHIFT     22  /* 4 ms, the tick at 250 Hz */
 #define RING_BYTES     (256 * 1024)
 
 struct {
@@ -111,6 +110,17 @@ static __always_inline unsigned short *stamp_of(unsigned long folio)
 	return found ? &found[pfn % STAMPS_A_WORD] : NULL;
 }
 
+/* The time is read once a tick: jiffies are a load, the clock is a call and maybe a device. */
+static __always_inline void time_read(struct watch_cpu *cpu)
+{
+	unsigned long long tick = bpf_jiffies64();
+
+	if (cpu->tick == tick)
+		return;
+	cpu->tick = tick;
+	cpu->second = bpf_ktime_get_ns() >> STAMP_SECOND_SHIFT;
+}
+
 static void run_emit(struct watch_cpu *cpu, __u64 flags)
 {
 	if (!cpu->event.run.count)
@@ -125,7 +135,7 @@ static void run_emit(struct watch_cpu *cpu, __u64 flags)
 	cpu->event.run.count = 0;
 }
 
-static __noinline void file_read(struct watch_cpu *cpu, unsigned long address, __u64 tick)
+static __noinline void file_read(struct watch_cpu *cpu, unsigned long address)
 {
 	struct address_space *mapping = (void *)address;
 	struct inode *host = BPF_CORE_READ(mapping, host);
@@ -135,7 +145,7 @@ static __noinline void file_read(struct watch_cpu *cpu, unsigned long address, _
 	unsigned int device = BPF_CORE_READ(sb, s_dev);
 	struct watch_run *run = &cpu->event.run;
 
-	cpu->tick = tick;
+	cpu->file_tick = cpu->tick;
 	if (run->mapping == address && run->inode == inode && run->generation == generation &&
 	    run->device == device)
 		return;
@@ -151,8 +161,9 @@ static __noinline void file_read(struct watch_cpu *cpu, unsigned long address, _
 
 /* Whether one of the pages had been evicted less than a minute ago; those have come back then. */
 static __noinline bool pages_returned(struct watch_cpu *cpu, unsigned long index,
-				      unsigned int pages, unsigned int second)
+				      unsigned int pages)
 {
+	unsigned int second = evicted_second(cpu->second);
 	bool found = false;
 
 	for (unsigned int i = 0; i < FOLIO_MAX; i++) {
@@ -189,15 +200,15 @@ static __always_inline void pages_count(struct watch_cpu *cpu, unsigned int page
 }
 
 static __always_inline void page_note(struct watch_cpu *cpu, unsigned long folio,
-				      const struct head *head, __u64 now)
+				      const struct head *head)
 {
 	struct watch_run *run = &cpu->event.run;
 	unsigned int pages = head_pages(folio, head);
 	unsigned int uses = 0;
 	unsigned short *stamp;
 
-	if (run->mapping != head->mapping || cpu->tick != now >> TICK_SHIFT)
-		file_read(cpu, head->mapping, now >> TICK_SHIFT);
+	if (run->mapping != head->mapping || cpu->file_tick != cpu->tick)
+		file_read(cpu, head->mapping);
 	if (!cpu->followed)
 		return;
 	if (!run->count || run->index + run->count != head->index ||
@@ -208,11 +219,12 @@ static __always_inline void page_note(struct watch_cpu *cpu, unsigned long folio
 	}
 	run->count += pages;
 	pages_count(cpu, pages);
-	if (now >> STAMP_SECOND_SHIFT < evicted_until)
-		uses = pages_returned(cpu, head->index, pages, evicted_second(now));
+	if (cpu->second < evicted_until)
+		uses = pages_returned(cpu, head->index, pages);
 	stamp = stamp_of(folio);
 	if (stamp)
-		*stamp = stamp_make(stamp_second(now), stamp_tag(head->mapping, head->index), uses);
+		*stamp = stamp_make(stamp_second(cpu->second),
+				    stamp_tag(head->mapping, head->index), uses);
 }
 
 SEC("raw_tp/mm_filemap_add_to_page_cache")
@@ -228,13 +240,15 @@ int page_added(struct bpf_raw_tracepoint_args *ctx)
 	cpu->sequence++;
 	barrier();
 	cpu->event.cpu = number;
-	page_note(cpu, folio, &head, time_ns());
+	time_read(cpu);
+	page_note(cpu, folio, &head);
 	barrier();
 	cpu->sequence++;
 	return 0;
 }
 
-static __always_inline void page_used(unsigned long folio, const struct head *head, __u64 now)
+static __always_inline void page_used(struct watch_cpu *cpu, unsigned long folio,
+				      const struct head *head)
 {
 	unsigned int tag = stamp_tag(head->mapping, head->index);
 	unsigned short *stamp = stamp_of(folio);
@@ -246,7 +260,7 @@ static __always_inline void page_used(unsigned long folio, const struct head *he
 		uses = stamp_uses(*stamp);
 	if (uses < STAMP_USES_MAX)
 		uses++;
-	*stamp = stamp_make(stamp_second(now), tag, uses);
+	*stamp = stamp_make(stamp_second(cpu->second), tag, uses);
 }
 
 /* The kernel types the pointer, so that its fields are read without a call; memory takes the type
@@ -256,14 +270,18 @@ int page_accessed(unsigned long long *ctx)
 {
 	const void *typed = (const void *)ctx[0];
 	volatile unsigned long folio = ctx[0];
+	__u32 number = bpf_get_smp_processor_id();
+	struct watch_cpu *cpu = bpf_map_lookup_elem(&cpus, &number);
 	struct head head = {
 		.flags = *(unsigned long *)(typed + page_flags_offset()),
 		.mapping = *(unsigned long *)(typed + bpf_core_field_offset(struct page, mapping)),
 		.index = *(unsigned long *)(typed + page_index_offset()),
 	};
 
-	if (head_is_cache(&head))
-		page_used(folio, &head, time_ns());
+	if (!cpu || !head_is_cache(&head))
+		return 0;
+	time_read(cpu);
+	page_used(cpu, folio, &head);
 	return 0;
 }
 
@@ -290,11 +308,11 @@ int pages_got(struct bpf_raw_tracepoint_args *ctx)
 	unsigned long mapping = ctx->args[0], last = ctx->args[2];
 	__u32 number = bpf_get_smp_processor_id();
 	struct watch_cpu *cpu = bpf_map_lookup_elem(&cpus, &number);
-	__u64 now = time_ns();
 	unsigned long index;
 
 	if (!cpu)
 		return 0;
+	time_read(cpu);
 	index = read_begin(cpu, mapping, ctx->args[1], last);
 	for (int i = 0; i < FOLIOS_A_BATCH && index <= last; i++) {
 		unsigned long folio = cache_lookup((void *)mapping, index);
@@ -302,7 +320,7 @@ int pages_got(struct bpf_raw_tracepoint_args *ctx)
 
 		if (!folio || !head_read(folio, &head) || head.mapping != mapping)
 			break;
-		page_used(folio, &head, now);
+		page_used(cpu, folio, &head);
 		index = head.index + head_pages(folio, &head);
 	}
 	cpu->read_to = index;
