@@ -159,27 +159,34 @@ static __noinline void file_read(struct watch_cpu *cpu, unsigned long address)
 	cpu->followed = host && run->magic != HUGETLBFS_MAGIC;
 }
 
-/* Whether one of the pages had been evicted less than a minute ago; those have come back then. */
-static __noinline bool pages_returned(struct watch_cpu *cpu, unsigned long index,
-				      unsigned int pages)
+/* Global functions are verified once, not on each path and in each turn of a loop that calls them:
+ * the kernel takes seconds for what is written as one. */
+__noinline int page_returned(struct watch_cpu *cpu, unsigned long index)
 {
-	unsigned int second = evicted_second(cpu->second);
-	bool found = false;
+	__u32 slot;
+	__u64 *entry;
+
+	if (!cpu)
+		return 0;
+	slot = evicted_slot(cpu->file, index);
+	entry = bpf_map_lookup_elem(&evicted, &slot);
+	if (!entry || *entry >> EVICTED_TAG_SHIFT != evicted_tag(cpu->file, index) ||
+	    !evicted_is_young(*entry, evicted_second(cpu->second)))
+		return 0;
+	cpu->refaulted[evicted_class(*entry)]++;
+	*entry = 0;
+	return 1;
+}
+
+/* Whether one of the pages had been evicted less than a minute ago; those have come back then. */
+__noinline int pages_returned(struct watch_cpu *cpu, unsigned long index, unsigned int pages)
+{
+	int found = 0;
 
 	for (unsigned int i = 0; i < FOLIO_MAX; i++) {
 		if (i >= pages)
 			break;
-		__u32 slot = evicted_slot(cpu->file, index + i);
-		__u64 *entry = bpf_map_lookup_elem(&evicted, &slot);
-
-		if (!entry)
-			break;
-		if (*entry >> EVICTED_TAG_SHIFT != evicted_tag(cpu->file, index + i) ||
-		    !evicted_is_young(*entry, second))
-			continue;
-		cpu->refaulted[evicted_class(*entry)]++;
-		*entry = 0;
-		found = true;
+		found += page_returned(cpu, index + i);
 	}
 	return found;
 }
@@ -220,7 +227,7 @@ static __always_inline void page_note(struct watch_cpu *cpu, unsigned long folio
 	run->count += pages;
 	pages_count(cpu, pages);
 	if (cpu->second < evicted_until)
-		uses = pages_returned(cpu, head->index, pages);
+		uses = pages_returned(cpu, head->index, pages) > 0;
 	stamp = stamp_of(folio);
 	if (stamp)
 		*stamp = stamp_make(stamp_second(cpu->second),
