@@ -34,7 +34,7 @@ struct slab_result {
  *
  * Writes 1 to /sys/kernel/slab/CACHE/shrink, which frees empty slabs and moves no object and asks
  * no shrinker (SLUB): no dentry and no inode is dropped. A cache that cannot be written to does not
- * stop the others. A cache tried for the first time costs about 2.5 KB of dentries and inodes of
+ * stop the others. A cache tried for the first time costs about 2 KB of dentries and inodes of
  * sysfs: @least_bytes should be above that.
  *
  * @ret's bytes are those of /proc/slabinfo before and after, of the caches tried: what the kernel
