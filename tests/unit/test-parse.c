@@ -146,12 +146,36 @@ static void test_limit(void **state)
 	}
 }
 
+static void test_bool(void **state)
+{
+	static const char *const no[] = { "no", "false", "off", "0" };
+	static const char *const yes[] = { "yes", "true", "on", "1" };
+	static const char *const bad[] = { "", "Yes", "yes ", "2", "y", "none" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(no); i++) {
+		bool value = true;
+
+		assert_int_equal(parse_bool(no[i], &value), 0);
+		assert_false(value);
+		assert_int_equal(parse_bool(yes[i], &value), 0);
+		assert_true(value);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		bool value = true;
+
+		assert_int_equal(parse_bool(bad[i], &value), -EINVAL);
+		assert_true(value);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_u64),
 		cmocka_unit_test(test_size),
 		cmocka_unit_test(test_limit),
+		cmocka_unit_test(test_bool),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
