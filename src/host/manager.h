@@ -28,7 +28,7 @@ struct manager {
 	struct ledger ledger;
 	struct policy_config policy;
 	struct policy_state state;
-	struct operation *operation; /* dup or reclaim: one at a time */
+	struct operation *operation; /* dup, reclaim or free: one at a time */
 	struct survey *last;	     /* the picture that status shows */
 	struct attach *attaches;     /* what waits for QEMU, a list */
 };

@@ -434,10 +434,10 @@ int vm_name(struct vm *vm, const struct wire_identity *identity, uint64_t deadli
 	return r;
 }
 
-int vm_give(struct vm *vm, uint64_t bytes, uint32_t usec_max, uint64_t deadline_usec,
-	    vm_freed_fn *done, void *userdata)
+int vm_give(struct vm *vm, uint64_t bytes, uint32_t flags, uint32_t usec_max,
+	    uint64_t deadline_usec, vm_freed_fn *done, void *userdata)
 {
-	const struct wire_free order = { .bytes = bytes, .usec_max = usec_max };
+	const struct wire_free order = { .bytes = bytes, .usec_max = usec_max, .flags = flags };
 	int r = vm->hello.capabilities & WIRE_CAN_FREE ? 0 : -EOPNOTSUPP;
 
 	if (r >= 0)

@@ -178,8 +178,8 @@ int vm_evict(struct vm *vm, const struct wire_evict *order, uint32_t length, uin
  *
  * Return: as vm_evict(); -EOPNOTSUPP where the agent cannot.
  */
-int vm_give(struct vm *vm, uint64_t bytes, uint32_t usec_max, uint64_t deadline_usec,
-	    vm_freed_fn *done, void *userdata);
+int vm_give(struct vm *vm, uint64_t bytes, uint32_t flags, uint32_t usec_max,
+	    uint64_t deadline_usec, vm_freed_fn *done, void *userdata);
 
 /**
  * vm_limit_set() - the page cache limit that the host wants from now on
