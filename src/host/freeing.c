@@ -80,8 +80,7 @@ static bool answer_valid(const struct freeing *f, const struct wire_freed *a)
 	uint64_t evicted = a->step_bytes[WIRE_STEP_HELD] + a->step_bytes[WIRE_STEP_SUPERPAGE] +
 			   a->step_bytes[WIRE_STEP_COLD];
 
-	return a->asked_bytes == f->asked_bytes &&
-	       a->step_bytes[WIRE_STEP_FREE] <= (f->entry->turns ? 0 : f->bytes) &&
+	return a->asked_bytes == f->asked_bytes && a->step_bytes[WIRE_STEP_FREE] <= f->bytes &&
 	       a->step_bytes[WIRE_STEP_SLAB] <= ram && evicted <= ram &&
 	       evicted <= f->asked_bytes + OVERSHOOT_BYTES &&
 	       before + a->step_bytes[WIRE_STEP_FREE] + a->step_bytes[WIRE_STEP_SLAB] + evicted <=
@@ -121,13 +120,15 @@ static void on_freed(struct vm *vm, int result, const struct wire_freed *a, void
 			       "than the guest has");
 		return;
 	}
-	e->turns++;
 	for (int i = 0; i < WIRE_STEPS; i++)
-		e->step_bytes[i] += a->step_bytes[i];
+		if (i != WIRE_STEP_FREE || !e->turns)
+			e->step_bytes[i] += a->step_bytes[i];
+	e->turns++;
 	e->stopped = a->stopped;
 	e->brake = a->brake;
 	f->progress(f, done_bytes(e), f->userdata);
-	if (a->stopped != WIRE_STOPPED_TIME || done_bytes(e) >= f->bytes || now_usec() > f->started_usec + TOTAL_USEC)
+	if (a->stopped != WIRE_STOPPED_TIME || done_bytes(e) >= f->bytes ||
+	    now_usec() > f->started_usec + TOTAL_USEC)
 		freeing_end(f, "");
 	else
 		turn_later(f);
