@@ -80,7 +80,8 @@ static bool answer_valid(const struct freeing *f, const struct wire_freed *a)
 	uint64_t evicted = a->step_bytes[WIRE_STEP_HELD] + a->step_bytes[WIRE_STEP_SUPERPAGE] +
 			   a->step_bytes[WIRE_STEP_COLD];
 
-	return a->asked_bytes == f->asked_bytes && a->step_bytes[WIRE_STEP_FREE] <= f->bytes &&
+	return a->asked_bytes == f->asked_bytes &&
+	       (f->entry->turns || a->step_bytes[WIRE_STEP_FREE] <= f->bytes) &&
 	       a->step_bytes[WIRE_STEP_SLAB] <= ram && evicted <= ram &&
 	       evicted <= f->asked_bytes + OVERSHOOT_BYTES &&
 	       before + a->step_bytes[WIRE_STEP_FREE] + a->step_bytes[WIRE_STEP_SLAB] + evicted <=
