@@ -80,6 +80,11 @@ static void free_lines(const struct ledger_entry *e, json_t *lines)
 			 "pages by: %s.",
 			 (double)e->before.unmapped_bytes / (1 << 20),
 			 wire_heat_name(e->before.heat));
+	line_add(lines,
+		 "It was told that the host holds %.1f MiB of its disks; these were not touched, "
+		 "and "
+		 "may have left since.",
+		 MIB(e->held));
 	for (int i = 0; i < WIRE_STEPS; i++)
 		if (e->step_bytes[i])
 			line_add(lines, "Step %d (%s): %.1f MiB%s", i, wire_step_name((unsigned)i),

@@ -18,6 +18,7 @@
  * @kept_*: pages asked for that stayed, by reason
  * @step_bytes, @stopped, @brake, @turns: of `free`: what each step of the guest's own order
  *brought, why it ended, and how many messages it took
+ * @held: of `free`: the agent was told that the host holds so many
  * @before: of `free`: the agent's report before it, if @before_known
  * @blocks: of the image, that the order was for; belongs to the entry; may be NULL
  */
@@ -46,6 +47,7 @@ struct ledger_entry {
 	enum wire_stopped stopped;
 	enum wire_brake brake;
 	unsigned turns;
+	uint64_t held;
 	bool before_known;
 	struct wire_report before;
 	struct blockset *blocks;

@@ -5,6 +5,7 @@
 
 #include "host/carry.h"
 #include "host/freeing.h"
+#include "host/hold.h"
 #include "host/operation.h"
 #include "host/report.h"
 
@@ -16,6 +17,7 @@ struct operation {
 	sd_event_source *timer;
 
 	/* free */
+	struct hold *hold; /* before it is asked */
 	struct freeing *freeing;
 	struct ledger_entry *entry;
 
@@ -53,7 +55,11 @@ void operation_fail(struct operation *o, int error, const char *what);
 /** operation_wait() - what left guests' caches comes back in its own time: wait, then answer */
 void operation_wait(struct operation *o);
 
-/** operation_free_begin() - `free`. Return: 0 or -errno, and the call was not answered. */
+/**
+ * operation_free_begin() - `free`; it may have ended when this returns
+ *
+ * Return: 0; or -errno, and the call was not answered.
+ */
 int operation_free_begin(struct operation *o);
 
 /** operation_free_reply() - answer `free`, and end */

@@ -33,6 +33,8 @@ struct operation *operation_free(struct operation *o)
 	if (o->call)
 		call_error(o->call, "failed", "the daemon is stopping");
 	/* Only we ask guests, and what answers them is about to go. */
+	holds_cancel(o->m);
+	hold_free(o->hold);
 	for (size_t i = 0; i < o->m->n_vms; i++)
 		vm_cancel(o->m->vms[i]);
 	sd_event_source_disable_unref(o->timer);
@@ -406,6 +408,7 @@ int operation_start(struct manager *m, struct call *call, const struct operation
 
 	if (m->operation)
 		return -EBUSY;
+	holds_cancel(m);
 	o = calloc(1, sizeof(*o));
 	if (!o)
 		return -ENOMEM;

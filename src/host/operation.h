@@ -36,6 +36,9 @@ struct operation_request {
  */
 int operation_start(struct manager *m, struct call *call, const struct operation_request *request);
 
+/** operation_freeing() - the guest that is being asked to free memory, or NULL */
+const struct vm *operation_freeing(const struct manager *m);
+
 /** operation_free() - give up; its call is answered. Return: NULL. */
 struct operation *operation_free(struct operation *o);
 

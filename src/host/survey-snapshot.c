@@ -14,7 +14,7 @@
 #define COLD_AGE_SEC 30
 
 /* Names a guest's disk by what both sides know: the PCI address, else the serial number. */
-static bool disk_matches(const struct wire_disk *theirs, const struct inventory_disk *ours)
+bool survey_disk_matches(const struct wire_disk *theirs, const struct inventory_disk *ours)
 {
 	if (ours->pci[0] && theirs->pci_address[0])
 		return strcmp(ours->pci, theirs->pci_address) == 0;
@@ -35,7 +35,7 @@ static void disks_match(struct survey *s)
 		if (!s->vms[d->vm].scanned || !vm->scan || !disk)
 			continue;
 		for (unsigned n = 0; n < vm->scan->n_disks; n++)
-			if (disk_matches(&vm->scan->disks[n], disk))
+			if (survey_disk_matches(&vm->scan->disks[n], disk))
 				d->scan_disk = n;
 	}
 }

@@ -145,7 +145,7 @@ static void on_hello(struct vm *vm, uint64_t id, const struct wire_hello *hello)
 	if (memcmp(vm->hello.boot_id, hello->boot_id, sizeof(hello->boot_id)) != 0)
 		vm_agent_forget(vm);
 	/* Its counters begin anew, and it knows no limit but the guest's own. */
-	vm->report_usec = vm->report_id = 0;
+	vm->report_usec = vm->report_id = vm->held_usec = 0;
 	vm->hello = *hello;
 	vm->greeted = true;
 	if (hello->version != WIRE_VERSION) {

@@ -88,6 +88,7 @@ struct vm {
 	bool quiet;		   /* a dry run: no limit is sent */
 	struct wire_report report; /* the last one, at report_usec, or 0 for none */
 	uint64_t report_usec;
+	uint64_t held_usec; /* when it was last told what the host holds */
 
 	/* Private to vm.c and vm-agent.c. */
 	sd_event_source *tick;
@@ -153,6 +154,9 @@ int vm_resident_bytes(struct vm *vm, uint64_t *ret);
  * Return: 0 and @done is called, or -errno and it is not; -EBUSY while one is under way.
  */
 int vm_refresh(struct vm *vm, vm_done_fn *done, void *userdata);
+
+/** vm_refresh_cancel() - forget who asked for it */
+void vm_refresh_cancel(struct vm *vm);
 
 /**
  * vm_scan() - have the guest scanned

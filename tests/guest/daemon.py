@@ -154,12 +154,12 @@ class Daemon:
 class Qemu:
     """A QEMU without a guest, and halted unless it `runs` its firmware: all of QMP, in a tenth of a second."""
 
-    def __init__(self, directory, name, image=None, balloon=True, runs=False):
+    def __init__(self, directory, name, image=None, balloon=True, runs=False, locking="auto"):
         self.path = Path(directory) / f"{name}.qmp"
         argv = ["qemu-system-x86_64", "-accel", "tcg", "-nodefaults", "-display", "none", "-m", "32",
                 "-qmp", f"unix:{self.path},server=on,wait=off"]
         if image:
-            argv += ["-blockdev", f"driver=file,node-name=f,filename={image}", "-blockdev",
+            argv += ["-blockdev", f"driver=file,node-name=f,filename={image},locking={locking}", "-blockdev",
                      "driver=raw,node-name=n,file=f", "-device", "virtio-blk-pci,id=d,drive=n,serial=d"]
         if not runs:
             argv.append("-S")
