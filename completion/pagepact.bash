@@ -6,7 +6,7 @@ _pagepact_guests() {
 }
 
 _pagepact() {
-	local verbs='status dup reclaim explain attach detach version help'
+	local verbs='status dup reclaim free cache-limit explain attach detach version help'
 	local global='--socket --json --bytes --noheadings --timeout --help --version'
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local verb='' options='' i arguments=0
@@ -45,6 +45,8 @@ _pagepact() {
 	status) options='--names' ;;
 	dup) options='--files --limit --verbose' ;;
 	reclaim) options='--bytes --dry-run --verbose' ;;
+	free) options='--dry-run --verbose' ;;
+	cache-limit) options='--dry-run' ;;
 	attach) options='--agent --act --domain' ;;
 	esac
 
@@ -54,9 +56,10 @@ _pagepact() {
 	fi
 	case $verb:$arguments in
 	:*) mapfile -t COMPREPLY < <(compgen -W "$verbs" -- "$cur") ;;
-	dup:0 | reclaim:0 | detach:0)
+	dup:0 | reclaim:0 | free:0 | cache-limit:0 | detach:0)
 		mapfile -t COMPREPLY < <(compgen -W "$(_pagepact_guests "${socket[@]}")" -- "$cur")
 		;;
+	cache-limit:1) mapfile -t COMPREPLY < <(compgen -W 'off default' -- "$cur") ;;
 	attach:1) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
 	help:0) mapfile -t COMPREPLY < <(compgen -W "$verbs" -- "$cur") ;;
 	esac

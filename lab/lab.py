@@ -156,7 +156,8 @@ class Lab:
         if write_config:
             self.write_config()
         self.runtime.mkdir(exist_ok=True)
-        argv = [self.binary("pagepactd"), "--config", self.config, "--runtime-dir", self.runtime, *options]
+        argv = [self.binary("pagepactd"), "--config", self.config, "--runtime-dir", self.runtime,
+                "--state-dir", self.directory / "state", *options]
         self.daemon = process.start(argv, self.daemon_log)
         process.wait_for(self._daemon_answers, 15, "pagepactd answers")
 

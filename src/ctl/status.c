@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/cleanup.h"
+#include "ctl/limit.h"
 #include "ctl/request.h"
 #include "ctl/table.h"
 #include "ctl/text.h"
@@ -202,6 +203,8 @@ static int status_run(const struct ctl *ctl, const struct args *args)
 	print_daemon(ctl, json_object_get(reply, "daemon"));
 	putchar('\n');
 	r = print_guests(ctl, vms);
+	if (r == CTL_DONE)
+		r = limit_print_table(ctl, vms);
 	if (r == CTL_DONE && json_array_size(images) > 0) {
 		putchar('\n');
 		r = print_images(ctl, images);

@@ -35,6 +35,8 @@ struct verb {
 extern const struct verb verb_status;
 extern const struct verb verb_dup;
 extern const struct verb verb_reclaim;
+extern const struct verb verb_free;
+extern const struct verb verb_cache_limit;
 extern const struct verb verb_explain;
 extern const struct verb verb_attach;
 extern const struct verb verb_detach;

@@ -229,7 +229,7 @@ void attach_handle(struct manager *m, struct call *call, json_t *parameters)
 		call_error(call, r == -EBUSY ? "busy" : "failed", "cannot attach %s: %s",
 			   config.name,
 			   r == -EEXIST	 ? "a guest of that name is attached already"
-			   : r == -EBUSY ? "a dup or reclaim is under way"
+			   : r == -EBUSY ? "a dup, reclaim or free is under way"
 					 : strerror(-r));
 		return;
 	}
@@ -267,7 +267,7 @@ void detach_handle(struct manager *m, struct call *call, json_t *parameters)
 	}
 	if (m->operation || attach_pending(m, name)) {
 		call_error(call, "busy", "%s",
-			   m->operation ? "a dup or reclaim is under way"
+			   m->operation ? "a dup, reclaim or free is under way"
 					: "it is just being attached or detached");
 		return;
 	}

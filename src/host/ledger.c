@@ -48,12 +48,13 @@ json_t *ledger_order_json(const struct ledger_entry *e)
 				 bytes(e->kept_gone), "partial", bytes(e->kept_partial), "failed",
 				 bytes(e->kept_failed));
 
-	return json_pack("{sI si ss? ss si ss sb sI sI so ss ss? sI}", "id", (json_int_t)e->id,
+	return json_pack("{sI si ss? ss so ss sb sI sI so ss ss? sI}", "id", (json_int_t)e->id,
 			 "round", (int)e->round, "vm", e->vm[0] ? e->vm : NULL, "image",
-			 e->image ? e->image : "", "step", (int)e->step, "action",
-			 plan_action_name(e->action), "dry_run", e->dry_run, "asked_bytes",
-			 bytes(e->asked), "done_bytes", bytes(e->done), "kept", kept, "reason",
-			 e->reason, "error", e->error[0] ? e->error : NULL, "usec",
+			 e->image ? e->image : "", "step",
+			 e->free ? json_null() : json_integer(e->step), "action",
+			 e->free ? "free" : plan_action_name(e->action), "dry_run", e->dry_run,
+			 "asked_bytes", bytes(e->asked), "done_bytes", bytes(e->done), "kept", kept,
+			 "reason", e->reason, "error", e->error[0] ? e->error : NULL, "usec",
 			 (json_int_t)e->usec);
 }
 
@@ -69,11 +70,44 @@ static void line_add(json_t *lines, const char *format, ...)
 	json_array_append_new(lines, json_string(text));
 }
 
+static void free_lines(const struct ledger_entry *e, json_t *lines)
+{
+	line_add(lines, "Order %" PRIu64 " (free, the order of reclaim inside %s): %s", e->id,
+		 e->vm, e->reason);
+	if (e->before_known)
+		line_add(lines,
+			 "Before it, %.1f MiB of its page cache were unmapped; it knew the age of "
+			 "pages by: %s.",
+			 (double)e->before.unmapped_bytes / (1 << 20),
+			 wire_heat_name(e->before.heat));
+	line_add(lines,
+		 "It was told that the host holds %.1f MiB of its disks; these were not touched, "
+		 "and "
+		 "may have left since.",
+		 MIB(e->held));
+	for (int i = 0; i < WIRE_STEPS; i++)
+		if (e->step_bytes[i])
+			line_add(lines, "Step %d (%s): %.1f MiB%s", i, wire_step_name((unsigned)i),
+				 (double)e->step_bytes[i] / (1 << 20),
+				 i == WIRE_STEP_FREE ? ", which were free before." : ".");
+	line_add(lines, "Of %.1f MiB asked for, %.1f MiB were given back in %.1f ms.",
+		 MIB(e->asked), MIB(e->done), (double)e->usec / 1000);
+	if (!e->error[0])
+		line_add(lines, "It ended with: %s%s%s.", wire_stopped_name(e->stopped),
+			 e->brake ? ", brake " : "", e->brake ? wire_brake_name(e->brake) : "");
+	else
+		line_add(lines, "It did not end well: %s", e->error);
+}
+
 static json_t *explain_lines(const struct ledger_entry *e)
 {
 	const struct plan_inputs *in = &e->inputs;
 	json_t *lines = json_array();
 
+	if (e->free) {
+		free_lines(e, lines);
+		return lines;
+	}
 	line_add(lines, "Order %" PRIu64 " (%s, step %d of the order of reclaim): %s", e->id,
 		 plan_action_name(e->action), (int)e->step, e->reason);
 	line_add(lines, "The host cached %.1f MiB of %s; %.1f MiB were eligible.",
@@ -108,11 +142,38 @@ static json_t *runs_json(const struct blockset *blocks)
 	return runs;
 }
 
+json_t *ledger_steps_json(const struct ledger_entry *e)
+{
+	json_t *steps = json_array();
+
+	for (int i = 0; i < WIRE_STEPS; i++)
+		json_array_append_new(steps,
+				      json_pack("{ss sI}", "step", wire_step_name((unsigned)i),
+						"bytes", (json_int_t)e->step_bytes[i]));
+	return steps;
+}
+
+static json_t *free_explain_json(const struct ledger_entry *e)
+{
+	json_t *inputs = e->before_known ? NULL : json_object();
+
+	if (!inputs)
+		inputs = json_pack("{sI ss ss}", "unmapped_bytes",
+				   (json_int_t)e->before.unmapped_bytes, "limit_state",
+				   wire_state_name(e->before.limit_state), "heat",
+				   wire_heat_name(e->before.heat));
+	return json_pack("{so so so so so}", "runs", json_array(), "steps", ledger_steps_json(e),
+			 "order", ledger_order_json(e), "inputs", inputs, "text", explain_lines(e));
+}
+
 json_t *ledger_explain_json(const struct ledger_entry *e)
 {
 	const struct plan_inputs *in = &e->inputs;
-	json_t *holders = json_array();
+	json_t *holders;
 
+	if (e->free)
+		return free_explain_json(e);
+	holders = json_array();
 	for (int n = 0; n < PLAN_HOLDERS; n++)
 		json_array_append_new(holders, json_integer(bytes(in->holders[n])));
 	return json_pack("{so so s{sI sI sI sI sb sI sI so} so}", "runs", runs_json(e->blocks),

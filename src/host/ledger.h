@@ -7,19 +7,26 @@
 
 #include "host/config.h"
 #include "policy/plan.h"
+#include "wire/message.h"
 
 #define LEDGER_MAX 512
 
 /**
- * struct ledger_entry - one order and its outcome; amounts in pages
+ * struct ledger_entry - one order and its outcome; amounts in pages unless the name says otherwise
+ * @free: it was no order of a plan but `free`: @step, @action, @inputs and @blocks say nothing
  * @vm: "" for a trim
  * @kept_*: pages asked for that stayed, by reason
+ * @step_bytes, @stopped, @brake, @turns: of `free`: what each step of the guest's own order
+ *brought, why it ended, and how many messages it took
+ * @held: of `free`: the agent was told that the host holds so many
+ * @before: of `free`: the agent's report before it, if @before_known
  * @blocks: of the image, that the order was for; belongs to the entry; may be NULL
  */
 struct ledger_entry {
 	uint64_t id;
 	unsigned round;
 	bool dry_run;
+	bool free;
 	char vm[CONFIG_NAME_MAX + 1];
 	char *image;
 	enum plan_step step;
@@ -36,6 +43,13 @@ struct ledger_entry {
 	char error[PLAN_REASON_MAX];
 	char reason[PLAN_REASON_MAX];
 	struct plan_inputs inputs;
+	uint64_t step_bytes[WIRE_STEPS];
+	enum wire_stopped stopped;
+	enum wire_brake brake;
+	unsigned turns;
+	uint64_t held;
+	bool before_known;
+	struct wire_report before;
 	struct blockset *blocks;
 };
 
@@ -60,6 +74,9 @@ void ledger_done(struct ledger *l);
 
 /** ledger_order_json() - an entry as `reclaim` shows it; a new reference */
 json_t *ledger_order_json(const struct ledger_entry *e);
+
+/** ledger_steps_json() - what each step of `free` brought; a new reference */
+json_t *ledger_steps_json(const struct ledger_entry *e);
 
 /** ledger_explain_json() - an entry with its inputs and a text for people; a new reference */
 json_t *ledger_explain_json(const struct ledger_entry *e);

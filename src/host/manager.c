@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "host/attach.h"
 #include "host/cache-limit.h"
+#include "host/hold.h"
 #include "host/methods.h"
 #include "host/operation.h"
 
@@ -36,6 +37,7 @@ int manager_add(struct manager *m, const struct config_vm *config, struct vm **r
 		return -EEXIST;
 	if (m->n_vms == MANAGER_VMS_MAX)
 		return -E2BIG;
+	holds_cancel(m);
 	vms = reallocarray(m->vms, m->n_vms + 1, sizeof(*vms));
 	if (!vms)
 		return -ENOMEM;
@@ -54,6 +56,7 @@ int manager_remove(struct manager *m, struct vm *vm)
 {
 	if (m->operation)
 		return -EBUSY;
+	holds_cancel(m);
 	m->last = survey_free(m->last);
 	for (size_t i = 0; i < m->n_vms; i++)
 		if (m->vms[i] == vm) {
@@ -74,6 +77,22 @@ int manager_survey(struct manager *m, survey_progress_fn *progress, survey_done_
 		.n_vms = m->n_vms,
 		.config = &m->config,
 		.progress = progress,
+		.done = done,
+		.userdata = userdata,
+	};
+
+	return survey_start(&spec, ret);
+}
+
+int manager_survey_one(struct manager *m, struct vm *vm, survey_done_fn *done, void *userdata,
+		       struct survey **ret)
+{
+	const struct survey_spec spec = {
+		.event = m->event,
+		.vms = m->vms,
+		.n_vms = m->n_vms,
+		.config = &m->config,
+		.only = vm,
 		.done = done,
 		.userdata = userdata,
 	};
@@ -152,6 +171,8 @@ int manager_new(sd_event *event, const struct manager_options *options, struct m
 		r = config_take(m, options->config_dir);
 	if (r >= 0)
 		r = control_take(m);
+	if (r >= 0)
+		r = holds_begin(m);
 	if (r < 0) {
 		manager_free(m);
 		return r;
@@ -165,6 +186,7 @@ struct manager *manager_free(struct manager *m)
 	if (!m)
 		return NULL;
 	m->operation = operation_free(m->operation);
+	holds_end(m);
 	attach_free_all(m);
 	m->control = control_free(m->control);
 	survey_free(m->last);

@@ -13,6 +13,7 @@
 
 struct operation;
 struct attach;
+struct hold;
 
 struct manager {
 	sd_event *event;
@@ -28,9 +29,12 @@ struct manager {
 	struct ledger ledger;
 	struct policy_config policy;
 	struct policy_state state;
-	struct operation *operation; /* dup or reclaim: one at a time */
+	struct operation *operation; /* dup, reclaim or free: one at a time */
 	struct survey *last;	     /* the picture that status shows */
-	struct attach *attaches;     /* what waits for QEMU, a list */
+	struct hold *hold;	     /* the one under way, or NULL */
+	sd_event_source *hold_timer;
+	size_t hold_next;
+	struct attach *attaches; /* what waits for QEMU, a list */
 };
 
 /**
@@ -65,5 +69,9 @@ int manager_remove(struct manager *m, struct vm *vm);
 /** manager_survey() - start a survey of all guests; see survey.h */
 int manager_survey(struct manager *m, survey_progress_fn *progress, survey_done_fn *done,
 		   void *userdata, struct survey **ret);
+
+/** manager_survey_one() - of one guest's disks and their images alone, see survey_spec.only */
+int manager_survey_one(struct manager *m, struct vm *vm, survey_done_fn *done, void *userdata,
+		       struct survey **ret);
 
 #endif

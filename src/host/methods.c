@@ -47,8 +47,9 @@ static void operation_begin(struct manager *m, struct call *call,
 	int r = operation_start(m, call, request);
 
 	if (r == -EBUSY)
-		call_error(call, "busy",
-			   "another dup or reclaim is under way; try again when it has ended");
+		call_error(
+			call, "busy",
+			"another dup, reclaim or free is under way; try again when it has ended");
 	else if (r < 0)
 		call_error(call, "failed", "cannot begin: %s", strerror(-r));
 }
@@ -74,7 +75,7 @@ static void handle_reclaim(struct manager *m, struct call *call, json_t *p)
 {
 	json_t *bytes = json_object_get(p, "bytes");
 	struct operation_request request = {
-		.reclaim = true,
+		.kind = OPERATION_RECLAIM,
 		.dry_run = m->dry_run || json_is_true(json_object_get(p, "dry_run")),
 	};
 
@@ -93,6 +94,48 @@ static void handle_reclaim(struct manager *m, struct call *call, json_t *p)
 		return;
 	}
 	operation_begin(m, call, &request);
+}
+
+/* Whether this guest's agent can be asked to free memory; if not, @call has been answered. */
+static bool free_allowed(const struct operation_request *request, struct call *call)
+{
+	const struct vm *vm = request->vm;
+
+	if (!vm->config.act && !request->dry_run)
+		call_error(call, "refused",
+			   "%s is only observed: set act = yes in its file, or attach it with "
+			   "--act; --dry-run shows what there is",
+			   vm->config.name);
+	else if (vm->agent != VM_AGENT_LIVE)
+		call_error(call, "failed", "%s: agent %s%s%s", vm->config.name,
+			   vm_agent_name(vm->agent), vm->agent_reason[0] ? ": " : "",
+			   vm->agent_reason);
+	else if (request->dry_run && !(vm->hello.capabilities & WIRE_CAN_SCAN))
+		call_error(call, "failed", "%s: its agent cannot scan: %s", vm->config.name,
+			   vm->hello.missing[0] ? vm->hello.missing : "it does not say why");
+	else if (!request->dry_run && !(vm->hello.capabilities & WIRE_CAN_FREE))
+		call_error(call, "refused", "%s: its agent cannot free memory: %s", vm->config.name,
+			   vm->hello.missing[0] ? vm->hello.missing : "it does not say why");
+	else
+		return true;
+	return false;
+}
+
+static void handle_free(struct manager *m, struct call *call, json_t *p)
+{
+	json_int_t bytes = json_integer_value(json_object_get(p, "bytes"));
+	struct operation_request request = {
+		.kind = OPERATION_FREE,
+		.dry_run = m->dry_run || json_is_true(json_object_get(p, "dry_run")),
+		.bytes = (uint64_t)bytes,
+	};
+
+	if (vm_parameter(m, call, p, &request.vm) < 0)
+		return;
+	if (!request.vm || bytes <= 0)
+		call_error(call, "invalid", "a guest, and bytes above 0, are needed");
+	else if (free_allowed(&request, call))
+		operation_begin(m, call, &request);
 }
 
 static void handle_explain(struct manager *m, struct call *call, json_t *p)
@@ -132,6 +175,9 @@ static const struct method {
 	{ "cache-limit",
 	  cache_limit_handle,
 	  { { "vm", JSON_STRING }, { "limit", JSON_STRING }, { "dry_run", JSON_TRUE } } },
+	{ "free",
+	  handle_free,
+	  { { "vm", JSON_STRING }, { "bytes", JSON_INTEGER }, { "dry_run", JSON_TRUE } } },
 	{ "explain", handle_explain, { { "order", JSON_INTEGER } } },
 	{ "attach",
 	  attach_handle,

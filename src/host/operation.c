@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "host/carry.h"
+#include "host/operation-parts.h"
 #include "host/report.h"
 
 /* Each round takes a survey; a fixpoint is reached in four or five. */
@@ -23,38 +23,8 @@
 #define RETURN_USEC	 (15 * (uint64_t)USEC_PER_SEC)
 #define RETURN_CALM_USEC (5 * (uint64_t)USEC_PER_SEC)
 
-struct operation {
-	struct manager *m;
-	struct call *call;
-	struct operation_request request;
-	struct survey *survey;
-	sd_event_source *timer;
-
-	/* dup --files */
-	struct report_file *files;
-	size_t n_files, named;
-	uint64_t naming_until_usec;
-	json_t *files_json;
-
-	/* reclaim */
-	unsigned round;
-	struct plan plan;
-	size_t next_order;
-	struct carry *carry;
-	uint64_t first_id;
-	uint64_t evicted, trimmed; /* pages */
-	struct was {
-		pid_t pid;
-		uint64_t bytes;
-	} * was; /* what the host held of each guest's RAM */
-	uint64_t returned, returned_most;
-	uint64_t waiting_since_usec, calm_since_usec;
-	json_t *refusals;
-};
-
 static void round_start(struct operation *o);
 static void order_next(struct operation *o);
-static void wait_start(struct operation *o);
 
 struct operation *operation_free(struct operation *o)
 {
@@ -63,10 +33,13 @@ struct operation *operation_free(struct operation *o)
 	if (o->call)
 		call_error(o->call, "failed", "the daemon is stopping");
 	/* Only we ask guests, and what answers them is about to go. */
+	holds_cancel(o->m);
+	hold_free(o->hold);
 	for (size_t i = 0; i < o->m->n_vms; i++)
 		vm_cancel(o->m->vms[i]);
 	sd_event_source_disable_unref(o->timer);
 	carry_free(o->carry);
+	freeing_free(o->freeing);
 	plan_done(&o->plan);
 	survey_free(o->survey);
 	free(o->files);
@@ -78,7 +51,7 @@ struct operation *operation_free(struct operation *o)
 }
 
 /* The picture stays for `status`. */
-static void operation_end(struct operation *o)
+void operation_end(struct operation *o)
 {
 	struct manager *m = o->m;
 
@@ -91,7 +64,7 @@ static void operation_end(struct operation *o)
 	operation_free(o);
 }
 
-static void operation_fail(struct operation *o, int error, const char *what)
+void operation_fail(struct operation *o, int error, const char *what)
 {
 	call_error(o->call, error == -ETIMEDOUT ? "timeout" : "failed", "%s: %s", what,
 		   strerror(abs(error)));
@@ -100,7 +73,7 @@ static void operation_fail(struct operation *o, int error, const char *what)
 	operation_end(o);
 }
 
-static void progress(struct operation *o, const char *stage, uint64_t done, uint64_t total)
+void operation_progress(struct operation *o, const char *stage, uint64_t done, uint64_t total)
 {
 	call_progress(o->call, json_pack("{ss si sI sI}", "stage", stage, "round", (int)o->round,
 					 "done", (json_int_t)done, "total", (json_int_t)total));
@@ -110,7 +83,7 @@ static void on_survey_progress(struct survey *s, const char *stage, size_t done,
 			       void *userdata)
 {
 	(void)s;
-	progress(userdata, stage, done, total);
+	operation_progress(userdata, stage, done, total);
 }
 
 static void dup_reply(struct operation *o)
@@ -142,7 +115,7 @@ static void name_next(struct operation *o)
 		const struct report_file *f = &o->files[o->named];
 		struct vm *vm = o->survey->vms[f->vm].vm;
 
-		progress(o, "name", o->named, o->n_files);
+		operation_progress(o, "name", o->named, o->n_files);
 		/* The guest may have been reset since it was scanned. */
 		if (!vm->scan || f->file >= vm->scan->n_files)
 			continue;
@@ -270,7 +243,7 @@ static void order_settle(struct operation *o, const struct plan_order *order,
 static void on_carry_progress(struct carry *c, uint64_t done, uint64_t total, void *userdata)
 {
 	(void)c;
-	progress(userdata, "evict", done * BLOCK_BYTES, total * BLOCK_BYTES);
+	operation_progress(userdata, "evict", done * BLOCK_BYTES, total * BLOCK_BYTES);
 }
 
 static void on_carried(struct carry *c, void *userdata)
@@ -311,8 +284,8 @@ static void order_next(struct operation *o)
 			continue;
 		r = carry_start(o->survey, order, e, on_carry_progress, on_carried, o, &o->carry);
 		if (r >= 0) {
-			progress(o, plan_action_name(order->action), o->next_order,
-				 o->plan.n_orders);
+			operation_progress(o, plan_action_name(order->action), o->next_order,
+					   o->plan.n_orders);
 			return;
 		}
 		snprintf(e->error, sizeof(e->error), "%s", strerror(-r));
@@ -320,7 +293,7 @@ static void order_next(struct operation *o)
 		order_settle(o, order, e);
 	}
 	if (o->request.dry_run || o->round >= ROUNDS_MAX)
-		wait_start(o);
+		operation_wait(o);
 	else
 		round_start(o);
 }
@@ -331,9 +304,9 @@ static void plan_empty(struct operation *o)
 	uint64_t now = now_usec(), retry = o->plan.retry_usec;
 
 	if (!retry || o->request.dry_run || o->round >= ROUNDS_MAX || retry > now + RETRY_MAX_USEC)
-		wait_start(o);
+		operation_wait(o);
 	else if (timer_set(o, retry > now ? retry - now : 0, on_timer) < 0)
-		wait_start(o);
+		operation_wait(o);
 }
 
 static void plan_make(struct operation *o)
@@ -347,7 +320,7 @@ static void plan_make(struct operation *o)
 	int r;
 
 	if (o->request.bytes && done >= o->request.bytes) {
-		wait_start(o);
+		operation_wait(o);
 		return;
 	}
 	request.bytes = o->request.bytes ? o->request.bytes - done : 0;
@@ -376,7 +349,7 @@ static void on_survey_done(struct survey *s, int result, void *userdata)
 	(void)s;
 	if (result < 0)
 		operation_fail(o, result, "cannot look at the guests and images");
-	else if (o->request.reclaim)
+	else if (o->request.kind == OPERATION_RECLAIM)
 		plan_make(o);
 	else
 		dup_finish(o);
@@ -394,6 +367,14 @@ static void round_start(struct operation *o)
 		operation_fail(o, r, "cannot look at the guests and images");
 }
 
+static void wait_end(struct operation *o)
+{
+	if (o->request.kind == OPERATION_FREE)
+		operation_free_reply(o);
+	else
+		reclaim_reply(o);
+}
+
 static int on_wait(sd_event_source *s, uint64_t usec, void *userdata)
 {
 	struct operation *o = userdata;
@@ -406,19 +387,18 @@ static int on_wait(sd_event_source *s, uint64_t usec, void *userdata)
 		o->returned_most = o->returned;
 		o->calm_since_usec = now;
 	}
-	progress(o, "wait", o->returned, o->evicted * BLOCK_BYTES);
+	operation_progress(o, "wait", o->returned, o->evicted * BLOCK_BYTES);
 	if (now > o->waiting_since_usec + RETURN_USEC ||
 	    now > o->calm_since_usec + RETURN_CALM_USEC || timer_set(o, USEC_PER_SEC, on_wait) < 0)
-		reclaim_reply(o);
+		wait_end(o);
 	return 0;
 }
 
-/* What was evicted comes back in its own time: wait for it, and report what the host sees. */
-static void wait_start(struct operation *o)
+void operation_wait(struct operation *o)
 {
 	o->waiting_since_usec = o->calm_since_usec = now_usec();
 	if (!o->evicted || timer_set(o, USEC_PER_SEC, on_wait) < 0)
-		reclaim_reply(o);
+		wait_end(o);
 }
 
 int operation_start(struct manager *m, struct call *call, const struct operation_request *request)
@@ -428,6 +408,7 @@ int operation_start(struct manager *m, struct call *call, const struct operation
 
 	if (m->operation)
 		return -EBUSY;
+	holds_cancel(m);
 	o = calloc(1, sizeof(*o));
 	if (!o)
 		return -ENOMEM;
@@ -441,7 +422,9 @@ int operation_start(struct manager *m, struct call *call, const struct operation
 	};
 	m->operation = o;
 	r = resident_note(o);
-	if (r >= 0)
+	if (r >= 0 && request->kind == OPERATION_FREE)
+		r = operation_free_begin(o);
+	else if (r >= 0)
 		r = manager_survey(m, on_survey_progress, on_survey_done, o, &o->survey);
 	if (r < 0) {
 		m->operation = NULL;

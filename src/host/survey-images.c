@@ -264,7 +264,7 @@ static void map_consider(struct survey *s, size_t number)
 	size_t now;
 	int r;
 
-	if (d->reason[0] || d->map)
+	if (d->reason[0] || d->map || !survey_wants(s, d->vm))
 		return;
 	if (!vm->inventory || vm->inventory->block_jobs || vm->inventory->migrating) {
 		layer_reason(d, d->layers[0].path, "a block job or a migration is under way");
@@ -451,11 +451,23 @@ static void openers_start(struct survey *s, size_t number)
 		survey_job_end(s);
 }
 
+/* Of the one guest that is looked at. */
+static bool image_wanted(const struct survey *s, size_t image)
+{
+	for (size_t i = 0; i < s->n_disks; i++)
+		for (size_t n = 0; n < s->disks[i].n_layers; n++)
+			if (survey_wants(s, s->disks[i].vm) && s->disks[i].images[n] == image)
+				return true;
+	return false;
+}
+
 void survey_start_residency(struct survey *s)
 {
 	maps_confirm(s);
 	for (size_t i = 0; i < s->n_images; i++) {
-		residency_start(s, i);
-		openers_start(s, i);
+		if (image_wanted(s, i))
+			residency_start(s, i);
+		if (!s->spec.only)
+			openers_start(s, i);
 	}
 }

@@ -9,8 +9,12 @@
 #include "host/hostmem.h"
 #include "host/survey.h"
 
+/* As the agent's hot_seconds: what was used more than once is hot for so long
+ * (src/guest/settings.h). */
+#define COLD_AGE_SEC 30
+
 /* Names a guest's disk by what both sides know: the PCI address, else the serial number. */
-static bool disk_matches(const struct wire_disk *theirs, const struct inventory_disk *ours)
+bool survey_disk_matches(const struct wire_disk *theirs, const struct inventory_disk *ours)
 {
 	if (ours->pci[0] && theirs->pci_address[0])
 		return strcmp(ours->pci, theirs->pci_address) == 0;
@@ -31,7 +35,7 @@ static void disks_match(struct survey *s)
 		if (!s->vms[d->vm].scanned || !vm->scan || !disk)
 			continue;
 		for (unsigned n = 0; n < vm->scan->n_disks; n++)
-			if (disk_matches(&vm->scan->disks[n], disk))
+			if (survey_disk_matches(&vm->scan->disks[n], disk))
 				d->scan_disk = n;
 	}
 }
@@ -123,7 +127,7 @@ static int extent_place(struct survey *s, const struct survey_disk *d, const str
 	r = blockset_add((struct blockset *)h->evictable, block, count);
 	if (r < 0 || run->age == UINT16_MAX)
 		return r;
-	by_age = run->age ? h->cold : h->warm;
+	by_age = run->age >= COLD_AGE_SEC ? h->cold : h->warm;
 	return blockset_add((struct blockset *)by_age, block, count);
 }
 

@@ -131,7 +131,7 @@ static void machine_lost(struct survey_vm *v)
 static void stage_machines(struct survey *s)
 {
 	for (size_t i = 0; i < s->n_vms; i++) {
-		if (s->vms[i].lost)
+		if (s->vms[i].lost || !survey_wants(s, i))
 			continue;
 
 		int r = vm_refresh(s->vms[i].vm, on_machine, &s->vms[i]);
@@ -167,7 +167,7 @@ static void scan_refused(struct survey_vm *v, int error)
 
 static void stage_scans(struct survey *s)
 {
-	for (size_t i = 0; i < s->n_vms; i++) {
+	for (size_t i = 0; !s->spec.only && i < s->n_vms; i++) {
 		struct survey_vm *v = &s->vms[i];
 		int r;
 
@@ -221,8 +221,8 @@ static void stage_settle(struct survey *s)
 		const struct inventory_disk *disk = survey_disk_now(d, &number);
 		char line[INVENTORY_QOM_MAX + 32];
 
-		if (!disk_needs_map(d) || !disk || vm->io[number].settled || !vm->config.act ||
-		    s->vms[d->vm].lost || !vm->qmp)
+		if (!survey_wants(s, d->vm) || !disk_needs_map(d) || !disk ||
+		    vm->io[number].settled || !vm->config.act || s->vms[d->vm].lost || !vm->qmp)
 			continue;
 		snprintf(line, sizeof(line), "qemu-io -d %s flush", disk->qdev);
 		if (qmp_send_hmp(vm->qmp, line, now_usec() + FLUSH_USEC, on_flush, d, &d->flush) >=
@@ -260,7 +260,12 @@ struct survey *survey_free(struct survey *s)
 	if (!s)
 		return NULL;
 	sd_event_source_disable_unref(s->kick);
-	for (size_t i = 0; s->vms && s->stage < ARRAY_SIZE(stages) && i < s->n_vms; i++)
+	bool unfinished = s->vms && s->stage < ARRAY_SIZE(stages);
+
+	/* What else was asked of the guest is not this survey's. */
+	if (unfinished && s->spec.only)
+		vm_refresh_cancel(s->spec.only);
+	for (size_t i = 0; unfinished && !s->spec.only && i < s->n_vms; i++)
 		if (s->vms[i].vm)
 			vm_cancel(s->vms[i].vm);
 	for (size_t i = 0; i < s->n_jobs; i++) {

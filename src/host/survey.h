@@ -102,12 +102,15 @@ typedef void survey_done_fn(struct survey *s, int result, void *userdata);
  * struct survey_spec - what to look at
  * @vms: all attached guests; they must outlive the survey
  * @config: lists of it are needed; outlives the survey
+ * @only: NULL; or look at the disks of this guest and their images alone: nobody is scanned, and
+ *who has the images open is not looked at
  */
 struct survey_spec {
 	sd_event *event;
 	struct vm *const *vms;
 	size_t n_vms;
 	const struct config *config;
+	struct vm *only;
 	survey_progress_fn *progress;
 	survey_done_fn *done;
 	void *userdata;
@@ -154,6 +157,15 @@ struct survey *survey_free(struct survey *s);
  * survey_disk_find() - the disk that a guest calls number @scan_disk, or NULL
  */
 const struct survey_disk *survey_disk_find(const struct survey *s, size_t vm, uint32_t scan_disk);
+
+/** survey_wants() - whether guest number @vm is looked at */
+static inline bool survey_wants(const struct survey *s, size_t vm)
+{
+	return !s->spec.only || s->vms[vm].vm == s->spec.only;
+}
+
+/** survey_disk_matches() - whether a guest's disk is one of QEMU's */
+bool survey_disk_matches(const struct wire_disk *theirs, const struct inventory_disk *ours);
 
 /* Of survey-images.c and survey-snapshot.c, for survey.c. */
 int survey_list_disks(struct survey *s);

@@ -145,7 +145,7 @@ static void on_hello(struct vm *vm, uint64_t id, const struct wire_hello *hello)
 	if (memcmp(vm->hello.boot_id, hello->boot_id, sizeof(hello->boot_id)) != 0)
 		vm_agent_forget(vm);
 	/* Its counters begin anew, and it knows no limit but the guest's own. */
-	vm->report_usec = vm->report_id = 0;
+	vm->report_usec = vm->report_id = vm->held_usec = 0;
 	vm->hello = *hello;
 	vm->greeted = true;
 	if (hello->version != WIRE_VERSION) {
@@ -434,10 +434,10 @@ int vm_name(struct vm *vm, const struct wire_identity *identity, uint64_t deadli
 	return r;
 }
 
-int vm_give(struct vm *vm, uint64_t bytes, uint32_t usec_max, uint64_t deadline_usec,
-	    vm_freed_fn *done, void *userdata)
+int vm_give(struct vm *vm, uint64_t bytes, uint32_t flags, uint32_t usec_max,
+	    uint64_t deadline_usec, vm_freed_fn *done, void *userdata)
 {
-	const struct wire_free order = { .bytes = bytes, .usec_max = usec_max };
+	const struct wire_free order = { .bytes = bytes, .usec_max = usec_max, .flags = flags };
 	int r = vm->hello.capabilities & WIRE_CAN_FREE ? 0 : -EOPNOTSUPP;
 
 	if (r >= 0)

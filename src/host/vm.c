@@ -172,6 +172,11 @@ void vm_cancel(struct vm *vm)
 	vm->ask_id = 0;
 }
 
+void vm_refresh_cancel(struct vm *vm)
+{
+	vm->inventory_done = NULL;
+}
+
 pid_t vm_pid(const struct vm *vm)
 {
 	return vm->qmp ? qmp_peer_pid(vm->qmp) : -ENOTCONN;

@@ -88,6 +88,7 @@ struct vm {
 	bool quiet;		   /* a dry run: no limit is sent */
 	struct wire_report report; /* the last one, at report_usec, or 0 for none */
 	uint64_t report_usec;
+	uint64_t held_usec; /* when it was last told what the host holds */
 
 	/* Private to vm.c and vm-agent.c. */
 	sd_event_source *tick;
@@ -154,6 +155,9 @@ int vm_resident_bytes(struct vm *vm, uint64_t *ret);
  */
 int vm_refresh(struct vm *vm, vm_done_fn *done, void *userdata);
 
+/** vm_refresh_cancel() - forget who asked for it */
+void vm_refresh_cancel(struct vm *vm);
+
 /**
  * vm_scan() - have the guest scanned
  *
@@ -178,8 +182,8 @@ int vm_evict(struct vm *vm, const struct wire_evict *order, uint32_t length, uin
  *
  * Return: as vm_evict(); -EOPNOTSUPP where the agent cannot.
  */
-int vm_give(struct vm *vm, uint64_t bytes, uint32_t usec_max, uint64_t deadline_usec,
-	    vm_freed_fn *done, void *userdata);
+int vm_give(struct vm *vm, uint64_t bytes, uint32_t flags, uint32_t usec_max,
+	    uint64_t deadline_usec, vm_freed_fn *done, void *userdata);
 
 /**
  * vm_limit_set() - the page cache limit that the host wants from now on

@@ -91,7 +91,7 @@ struct snapshot_guest {
  * @held: every block that the guest caches, in whatever state; NULL when not known
  * @evictable: of these the ones it could give up: clean, unmapped, not held by its kernel, not hot;
  *	NULL stands for none
- * @cold: of these the ones known not to have been used lately; NULL stands for none
+ * @cold: of these the ones known not to have been used for 30 s; NULL stands for none
  * @warm: of these the ones known to have been; NULL stands for none. The age of what is in neither
  *	is not known: it is treated as that, not as the one or the other.
  *

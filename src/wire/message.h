@@ -85,7 +85,7 @@ enum wire_capability {
 	WIRE_CAN_NAME = 1 << 2,
 	WIRE_CAN_LIMIT = 1 << 3, /* hold a page cache limit, exactly */
 	WIRE_CAN_HEAT = 1 << 4,	 /* know when a page was last used */
-	WIRE_CAN_FREE = 1 << 5,	 /* without WIRE_CAN_EVICT: slab and the kernel's own reclaim only */
+	WIRE_CAN_FREE = 1 << 5, /* without WIRE_CAN_EVICT: slab and the kernel's own reclaim only */
 };
 
 /* What a run of pages was, all of them, when the scan passed. */
@@ -342,9 +342,9 @@ struct wire_free {
 
 /* The order of reclaim inside a guest. */
 enum wire_step {
-	WIRE_STEP_FREE, /* pages that were free already, above the kernel's watermarks */
-	WIRE_STEP_SLAB, /* slab pages with no object in use */
-	WIRE_STEP_HELD, /* cold unmapped clean pages that the host holds (HELD) */
+	WIRE_STEP_FREE,	     /* pages that were free already, above the kernel's watermarks */
+	WIRE_STEP_SLAB,	     /* slab pages with no object in use */
+	WIRE_STEP_HELD,	     /* cold unmapped clean pages that the host holds (HELD) */
 	WIRE_STEP_SUPERPAGE, /* those that complete a superpage */
 	WIRE_STEP_COLD,	     /* other cold unmapped clean pages */
 	WIRE_STEPS,

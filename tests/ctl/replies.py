@@ -9,6 +9,10 @@ CENSUS = {"free_bytes": 100 * MIB, "anonymous_bytes": 50 * MIB, "shmem_bytes": 1
           "unmapped_dirty_bytes": 2 * MIB, "slab_bytes": 30 * MIB, "other_bytes": 10 * MIB,
           "placed_bytes": 390 * MIB, "unplaced_bytes": 10 * MIB, "superpages": 512,
           "superpages_reclaimable": 262}
+REPORT = {"limit_bytes": 128 * MIB, "limit_origin": "host", "limit_state": "kept", "unmapped_bytes": 140 * MIB,
+          "brake": "none", "brake_left_usec": 0, "brakes": 2, "heat": "get_pages", "evicted_bytes": 900 * MIB,
+          "refaulted_bytes": 3 * MIB, "slab_freed_bytes": 0, "slab_pressed_bytes": 0, "cpu_usec": 5000,
+          "events_lost": 0, "evicted_by_age_bytes": [0] * 8, "refaulted_by_age_bytes": [0] * 8, "age_usec": 4000000}
 STATUS = {
     "host": {"memory_total_bytes": 24 << 30, "memory_free_bytes": 20 << 30,
              "memory_available_bytes": 22 << 30, "page_cache_bytes": 1500 * MIB,
@@ -18,10 +22,12 @@ STATUS = {
     "vms": [
         {"name": "alpha", "state": "running", "reason": None, "act": True, "domain": "alpha",
          "memory_bytes": 1024 * MIB, "host_resident_bytes": 900 * MIB, "balloon_bytes": 1024 * MIB,
-         "agent": AGENT, "census": CENSUS, "duplicate_bytes": 311 * MIB, "warnings": []},
+         "agent": AGENT, "census": CENSUS, "duplicate_bytes": 311 * MIB,
+         "cache_limit": {"text": "12.5%", "source": "command"}, "report": REPORT, "warnings": []},
         {"name": "beta", "state": "busy", "reason": "the QMP socket has another client",
          "act": False, "domain": "beta", "memory_bytes": 1024 * MIB, "host_resident_bytes": None,
          "balloon_bytes": None, "agent": None, "census": None, "duplicate_bytes": None,
+         "cache_limit": {"text": None, "source": None}, "report": None,
          "warnings": ["no balloon"]}],
     "images": [{"path": "/images/base.raw", "device": 1, "inode": 2, "size_bytes": 2048 * MIB,
                 "resident_bytes": 450 * MIB, "trim": "allowed", "users": ["alpha", "beta"]}]}
@@ -49,5 +55,12 @@ RECLAIM = {"orders": [ORDER, TRIM], "evicted_bytes": 290 * MIB, "trimmed_bytes":
 EXPLAIN = {"order": ORDER, "inputs": {"host_free_bytes": 5 * MIB, "pressure_permille": 13,
                                       "holders": ["alpha", "beta"], "why": "a\u001b[2Jb"},
            "text": ["order 17: evict 300 MiB in alpha", "the host's copy was re-read before"]}
+CACHE_LIMIT = {"vm": "alpha", "cache_limit": {"text": "134217728", "source": "command"}, "report": REPORT,
+               "note": None, "dry_run": False}
+FREE = {"vm": "alpha", "order": 18, "asked_bytes": 512 * MIB, "freed_bytes": 400 * MIB,
+        "steps": [{"step": "free", "bytes": 100 * MIB}, {"step": "slab", "bytes": 4096},
+                  {"step": "cold", "bytes": 400 * MIB}],
+        "stopped": "braked", "brake": "memory", "messages": 3, "host_returned_bytes": 390 * MIB, "usec": 5200000,
+        "error": None, "dry_run": False}
 ATTACH = {"name": "alpha", "agent": "serial:/run/a.sock", "added_port": False,
           "advice": ["-device virtio-serial-pci", "<channel type='unix'/>"]}

@@ -64,6 +64,9 @@ class Usage(Case):
                 (["--nonsense"], "--nonsense"), (["-z"], "'-z'"), (["nonsense"], "unknown verb"),
                 (["dup", "--nonsense"], "--nonsense"), (["dup", "a", "stray"], "stray argument"),
                 (["status", "alpha"], "stray argument"), (["detach"], "missing"),
+                (["cache-limit"], "missing"), (["cache-limit", "a", "0%"], "is no limit"),
+                (["cache-limit", "a", "\033[2J"], "\\x1b[2J"), (["free", "a"], "missing"),
+                (["free", "a", "0"], "more than 0"), (["free", "a", "25%"], "not a size"),
                 (["attach", "alpha"], "missing"), (["explain", "x"], "not a number"),
                 (["explain", "-1"], "'-1'"), (["explain", "0"], "more than 0"),
                 (["reclaim", "--bytes", "1.5G"], "not a size"),
@@ -174,7 +177,8 @@ class Garbage(Case):
                 self.check_error(result, FAILED, "not pagepactd")
 
     def test_reply_of_another_version(self):
-        for verb, args in [("status", []), ("dup", []), ("reclaim", []), ("explain", ["1"])]:
+        for verb, args in [("status", []), ("dup", []), ("reclaim", []), ("explain", ["1"]),
+                           ("free", ["a", "1M"])]:
             with self.subTest(verb=verb):
                 result, _ = ask(reply(), verb, *args)
                 self.check_error(result, FAILED, "of another version")
@@ -260,6 +264,12 @@ class Requests(Case):
                 (["reclaim"], request("reclaim", dry_run=False)),
                 (["reclaim", "alpha", "--bytes", "2M", "--dry-run"],
                  request("reclaim", vm="alpha", bytes=2 << 20, dry_run=True)),
+                (["free", "alpha", "1G"], request("free", vm="alpha", bytes=1 << 30, dry_run=False)),
+                (["free", "alpha", "1M", "--dry-run"],
+                 request("free", vm="alpha", bytes=1 << 20, dry_run=True)),
+                (["cache-limit", "alpha"], request("cache-limit", vm="alpha", dry_run=False)),
+                (["cache-limit", "alpha", "25%"],
+                 request("cache-limit", vm="alpha", limit="25%", dry_run=False)),
                 (["explain", "17"], request("explain", order=17)),
                 (["attach", "alpha", "/q.sock"],
                  request("attach", name="alpha", qmp="/q.sock", act=False)),
@@ -274,9 +284,10 @@ class Requests(Case):
 
 class Output(Case):
     REPLIES = {"status": replies.STATUS, "dup": replies.DUP, "reclaim": replies.RECLAIM,
+               "free": replies.FREE, "cache-limit": replies.CACHE_LIMIT,
                "explain": replies.EXPLAIN, "attach": replies.ATTACH, "detach": {},
                "version": {"version": "0.1.0", "protocol": 1}}
-    ARGS = {"explain": ["17"], "attach": ["alpha", "/q"], "detach": ["alpha"]}
+    ARGS = {"free": ["alpha", "512M"], "cache-limit": ["alpha"], "explain": ["17"], "attach": ["alpha", "/q"], "detach": ["alpha"]}
 
     def output(self, verb, *args, parameters=None, **kwargs):
         parameters = self.REPLIES[verb] if parameters is None else parameters
@@ -298,10 +309,56 @@ class Output(Case):
         self.assertEqual(lines[4].split(), "alpha running 1024.0 MiB 900.0 MiB 422.0 MiB "
                                            "400.0 MiB 311.0 MiB live yes".split())
         self.assertEqual(lines[5].split(), "beta busy 1024.0 MiB - - - - - no".split())
-        self.assertEqual(lines[8].split(), "2048.0 MiB 450.0 MiB allowed alpha, beta "
-                                           "/images/base.raw".split())
-        self.assertEqual(lines[9:], ["warning: beta: the QMP socket has another client",
+        self.assertEqual(lines[7].split(), ["GUEST", "WANTED", "LIMIT", "SET-BY", "UNMAPPED", "STATE", "EVICTED",
+                                            "REFAULTED", "HEAT", "REPORTED"])
+        self.assertEqual(lines[8].split(), "alpha 12.5 % 128.0 MiB host 140.0 MiB kept 900.0 MiB 3.0 MiB "
+                                           "get_pages 4.0 s".split())
+        self.assertEqual(lines[11].split(), "2048.0 MiB 450.0 MiB allowed alpha, beta "
+                                            "/images/base.raw".split())
+        self.assertEqual(lines[12:], ["warning: beta: the QMP socket has another client",
                                      "warning: beta: no balloon"])
+
+    def test_free(self):
+        lines = self.output("free").splitlines()
+        self.assertEqual([line.split() for line in lines[:4]],
+                         [["STEP", "SIZE"], ["free", "100.0", "MiB"], ["slab", "4.0", "KiB"],
+                          ["cold", "400.0", "MiB"]])
+        self.assertEqual(lines[4:], [
+            "order 18: of 512.0 MiB asked for, 400.0 MiB were given back in 5.2 s; it ended with: braked, "
+            "brake memory", "the host sees 390.0 MiB of guest memory returned"])
+        look = dict(replies.FREE, dry_run=True, order=None, stopped=None, brake=None,
+                    steps=[{"step": "slab", "bytes": None}])
+        lines = self.output("free", "--dry-run", parameters=look).splitlines()
+        self.assertEqual(lines[1].split(), ["slab", "-"])
+        self.assertIn("nothing was done", lines[2])
+
+    def test_free_that_failed(self):
+        """What was freed is shown, and a script notices."""
+        failed = dict(replies.FREE, error="the guest \u001b[2J has gone")
+        result, _ = ask(reply(**failed), "free", "alpha", "1G")
+        self.assertEqual(result.returncode, FAILED)
+        self.assertIn(b"400.0 MiB", result.stdout)
+        self.assertEqual(result.stderr, b"pagepact: free: the guest \\x1b[2J has gone\n")
+
+    def test_cache_limit(self):
+        self.assertEqual(self.output("cache-limit").splitlines(), [
+            "alpha: page cache limit 128.0 MiB",
+            "the agent, 4.0 s ago: limit 128.0 MiB, set by host; 140.0 MiB unmapped, state kept"])
+        none = dict(replies.CACHE_LIMIT, report=None, cache_limit={"text": None, "source": None})
+        self.assertEqual(self.output("cache-limit", parameters=none).splitlines(), [
+            "alpha: page cache limit default", "the agent has not reported yet"])
+        odd = dict(replies.CACHE_LIMIT, cache_limit={"text": "\u001b[2J"},
+                   report=dict(replies.REPORT, limit_bytes=None, limit_state="\u001b", limit_origin=7))
+        self.assertEqual(self.output("cache-limit", parameters=odd).splitlines(), [
+            "alpha: page cache limit ?",
+            "the agent, 4.0 s ago: limit none, set by ?; 140.0 MiB unmapped, state ?"])
+
+    def test_cache_limit_set(self):
+        later = dict(replies.CACHE_LIMIT, note="it will hold once its agent answers")
+        self.assertEqual(self.output("cache-limit", "128M", parameters=later).splitlines(), [
+            "alpha: page cache limit 128.0 MiB", "alpha: it will hold once its agent answers"])
+        look = dict(replies.CACHE_LIMIT, dry_run=True)
+        self.assertIn("nothing was changed", self.output("cache-limit", "128M", "--dry-run", parameters=look))
 
     def test_status_without_pressure_and_guests(self):
         empty = copy.deepcopy(replies.STATUS)

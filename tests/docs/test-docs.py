@@ -82,7 +82,7 @@ class Verbs(unittest.TestCase):
     def setUp(self):
         self.table = table()
         body = sections(source("pagepact.1"))["VERBS"]
-        parts = re.split(r"^\*([a-z]+)\*(.*)$", body, flags=re.M)
+        parts = re.split(r"^\*([a-z-]+)\*(.*)$", body, flags=re.M)
         self.entries = {name: (name + usage, text) for name, usage, text
                         in zip(parts[1::3], parts[2::3], parts[3::3])}
 
@@ -117,7 +117,7 @@ class Verbs(unittest.TestCase):
 
     def test_help_shows_the_table(self):
         text = output(PROGRAMS["pagepact"], "--help")
-        shown = re.findall(r"^  ([a-z]+) ", text.split("options:")[0], re.M)
+        shown = re.findall(r"^  ([a-z-]+) ", text.split("options:")[0], re.M)
         self.assertEqual(shown, [v["name"] for v in self.table["verbs"]])
         self.assertEqual(set(re.findall(r"^  --([a-z-]+)", text, re.M)),
                          names(self.table["options"]))
@@ -158,7 +158,7 @@ class Completions(unittest.TestCase):
         self.assertEqual(verbs, [v["name"] for v in self.table["verbs"]])
         self.assertEqual(set(re.search(r"global='([^']*)'", self.bash)[1].split()),
                          {f"--{n}" for n in names(self.table["options"])})
-        options = dict(re.findall(r"^\t([a-z]+)\) options='([^']*)'", self.bash, re.M))
+        options = dict(re.findall(r"^\t([a-z-]+)\) options='([^']*)'", self.bash, re.M))
         for verb in self.table["verbs"]:
             self.assertEqual(set(options.pop(verb["name"], "").split()),
                              {f"--{n}" for n in names(verb["options"])}, verb["name"])
@@ -166,12 +166,12 @@ class Completions(unittest.TestCase):
 
     def test_zsh(self):
         described = re.search(r"verbs=\((.*?)\n\t\)", self.zsh, re.S)[1]
-        self.assertEqual(re.findall(r"'([a-z]+):", described),
+        self.assertEqual(re.findall(r"'([a-z-]+):", described),
                          [v["name"] for v in self.table["verbs"]])
         common = set(re.findall(r"'--([a-z-]+)\[", re.search(r"global=\((.*?)\n\t\)", self.zsh,
                                                            re.S)[1])) | {"bytes"}
         self.assertEqual(common, names(self.table["options"]))
-        cases = dict(re.findall(r"^\t([a-z]+)\)\n(.*?)\n\t\t;;", self.zsh, re.M | re.S))
+        cases = dict(re.findall(r"^\t([a-z-]+)\)\n(.*?)\n\t\t;;", self.zsh, re.M | re.S))
         for verb in self.table["verbs"]:
             self.assertEqual(set(re.findall(r"'--([a-z-]+)\[", cases.pop(verb["name"]))),
                              names(verb["options"]), verb["name"])
@@ -193,6 +193,9 @@ class Completions(unittest.TestCase):
         self.assertEqual(complete("dup", "alpha", ""), [])
         self.assertEqual(complete("dup", "--limit", ""), [])
         self.assertEqual(complete("help", "st"), ["status"])
+        self.assertEqual(complete("cache-limit", ""), ["alpha", "beta"])
+        self.assertEqual(complete("cache-limit", "alpha", "d"), ["default"])
+        self.assertEqual(complete("free", "alpha", ""), [])
 
 
 class Daemons(unittest.TestCase):

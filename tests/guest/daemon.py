@@ -16,16 +16,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-from lab import process  # noqa: E402  (the path to it is set above)
+import wire  # noqa: E402  (the path to it is set above)
+from lab import process  # noqa: E402
+from wire import DISK, FILE, HELLO, PING, PONG, SCAN, SCAN_END, WELCOME  # noqa: E402,F401
 
 BUILD = Path(os.environ.get("PAGEPACT_BUILD", ROOT / "build"))
 PAGEPACTD = os.environ.get("PAGEPACTD", str(BUILD / "src/host/pagepactd"))
 PAGEPACT = os.environ.get("PAGEPACT", str(BUILD / "src/ctl/pagepact"))
 
-# src/wire/message.h
-WELCOME, HELLO, SCAN, DISK, FILE, SCAN_END, PING, PONG = 1, 2, 3, 4, 5, 8, 13, 14
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ class Client:
 class Daemon:
     def __init__(self, directory):
         self.directory = Path(directory)
-        self.etc, self.run = self.directory / "etc", self.directory / "run"
+        self.etc, self.run, self.state = (self.directory / n for n in ("etc", "run", "state"))
         (self.etc / "vms.d").mkdir(parents=True)
         self.log_path = self.directory / "pagepactd.log"
         self.socket = self.run / "control.sock"
@@ -92,7 +92,8 @@ class Daemon:
         return self
 
     def spawn(self, wrapper=()):
-        self.process = process.start([*wrapper, self.program, "--config", self.etc, "--runtime-dir", self.run],
+        self.process = process.start([*wrapper, self.program, "--config", self.etc, "--runtime-dir", self.run,
+                                      "--state-dir", self.state],
                                      self.log_path)
         return self.process
 
@@ -153,12 +154,12 @@ class Daemon:
 class Qemu:
     """A QEMU without a guest, and halted unless it `runs` its firmware: all of QMP, in a tenth of a second."""
 
-    def __init__(self, directory, name, image=None, balloon=True, runs=False):
+    def __init__(self, directory, name, image=None, balloon=True, runs=False, locking="auto"):
         self.path = Path(directory) / f"{name}.qmp"
         argv = ["qemu-system-x86_64", "-accel", "tcg", "-nodefaults", "-display", "none", "-m", "32",
                 "-qmp", f"unix:{self.path},server=on,wait=off"]
         if image:
-            argv += ["-blockdev", f"driver=file,node-name=f,filename={image}", "-blockdev",
+            argv += ["-blockdev", f"driver=file,node-name=f,filename={image},locking={locking}", "-blockdev",
                      "driver=raw,node-name=n,file=f", "-device", "virtio-blk-pci,id=d,drive=n,serial=d"]
         if not runs:
             argv.append("-S")
@@ -171,13 +172,14 @@ class Qemu:
         process.stop(self.process)
 
 
-def frame(kind, ident, payload=b"", version=1):
+def frame(kind, ident, payload=b"", version=wire.VERSION):
     head = struct.pack("<IHHQI", 0x01504750, kind, version, ident, len(payload))
     return head + struct.pack("<I", zlib.crc32(head + payload)) + payload
 
 
-def hello(version=1, boot=b"a" * 16, capabilities=7):
-    return struct.pack("<IIQII16s32s64s192s", version, capabilities, 8192, 4096, 10, boot, b"0.1.0", b"6.1.0-fake", b"")
+def hello(version=wire.VERSION, boot=b"a" * 16, capabilities=63, missing=b""):
+    return struct.pack("<IIQII16s32s64s192s", version, capabilities, 8192, 4096, 10, boot, b"0.1.0", b"6.1.0-fake",
+                       missing)
 
 
 SCAN_NOTHING = struct.pack("<14Q10Q4Q", *[0] * 28)
@@ -217,13 +219,18 @@ class FakeAgent:
 
     def requests(self, connection):
         """(type, id) of each whole frame of the host's."""
+        for kind, ident, _ in self.messages(connection):
+            yield kind, ident
+
+    def messages(self, connection):
+        """(type, id, payload) of each whole frame of the host's."""
         buffer = b""
         while not self.ended.is_set():
             while len(buffer) >= 24 and len(buffer) >= 24 + struct.unpack_from("<I", buffer, 16)[0]:
                 length = struct.unpack_from("<I", buffer, 16)[0]
                 _, kind, _, ident = struct.unpack_from("<IHHQ", buffer)
-                buffer = buffer[24 + length:]
-                yield kind, ident
+                payload, buffer = buffer[24:24 + length], buffer[24 + length:]
+                yield kind, ident, payload
             try:
                 data = connection.recv(65536)
             except TimeoutError:
@@ -236,7 +243,7 @@ class FakeAgent:
         """What a healthy agent with nothing to tell says."""
         if kind == WELCOME:
             connection.sendall(frame(HELLO, ident, hello()))
-        elif kind == PING:
+        elif kind in (PING, wire.HOLDS):
             connection.sendall(frame(PONG, ident))
         elif kind == SCAN:
             connection.sendall(frame(SCAN_END, ident, SCAN_NOTHING))

@@ -78,7 +78,7 @@ def zoo(folder):
             "hung": silent,
         }
         agents = {
-            "good": d.healthy, "old": lambda a, c: old(a, c, 0), "newer": lambda a, c: old(a, c, 2),
+            "good": d.healthy, "old": lambda a, c: old(a, c, 0), "newer": lambda a, c: old(a, c, 3),
             "silent": silent, "garbage": garbage, "drip": drip, "cut": cut,
         }
         for name, serve in sockets.items():
@@ -137,8 +137,8 @@ def test_qmp_without_balloon(zoo):
 
 @pytest.mark.parametrize("name, state, reason", [
     ("missing", "absent", "its socket is not there"),
-    ("old", "old", "speaks protocol 0, this daemon 1: update the agent"),
-    ("newer", "old", "speaks protocol 2, this daemon 1: update the daemon"),
+    ("old", "old", "speaks protocol 0, this daemon 2: update the agent"),
+    ("newer", "old", "speaks protocol 3, this daemon 2: update the daemon"),
     ("silent", "silent", "nothing answers on its port: is pagepact-agent running in the guest?"),
     ("garbage", "bad", "the agent's bytes are not the protocol's"),
     ("drip", "silent", "what comes from its port is no greeting, or too slow"),

@@ -15,12 +15,13 @@ PAGES = MIB // 4096
 IDENTITY = struct.pack("<IIQII", 1, 1, 5, 0, 0)
 
 
-def told():
-    """A scan: one file on all blocks of the guest's only disk, every page of it cached, clean and cold."""
+def told(runs=((0, PAGES, 60),)):
+    """A scan: one file on all blocks of the guest's only disk; runs (index, count, age) of it are cached and clean."""
     yield wire.DISK, struct.pack("<IIQ16s32s", 0, 0, MIB, b"", b"d")
     yield wire.FILE, IDENTITY + struct.pack("<QIIII", MIB, 0, 0, 0, 0)
     yield wire.EXTENTS, struct.pack("<IIQQQ", 0, 1, 0, 0, PAGES)
-    yield wire.PAGES, struct.pack("<IIQIIIHBB", 1, 0, 0, 0, PAGES, 0, 1, 0, 0)
+    yield wire.PAGES, struct.pack("<II", len(runs), 0) + b"".join(
+        struct.pack("<QIIIHBB", index, 0, count, 0, age, 0, 0) for index, count, age in runs)
     yield wire.SCAN_END, d.SCAN_NOTHING
 
 
@@ -28,12 +29,12 @@ def result(asked, status=0):
     return struct.pack("<10QiI", asked, asked, *[0] * 8, status, 0)
 
 
-def agent_with(answer):
+def agent_with(answer, *runs):
     """Plays told(), and answers every EVICT with the payload `answer`."""
     def serve(agent, connection):
         for kind, ident in agent.requests(connection):
             if kind == wire.SCAN:
-                for what, payload in told():
+                for what, payload in told(*runs):
                     connection.sendall(d.frame(what, ident, payload))
             elif kind == wire.EVICT:
                 connection.sendall(d.frame(wire.RESULT, ident, answer))
@@ -42,13 +43,13 @@ def agent_with(answer):
     return serve
 
 
-def reclaim(directory, answer):
-    """The reply to one reclaim of a guest whose agent answers so."""
+def reclaim(directory, answer, *runs, **parameters):
+    """The reply to one reclaim of a guest whose agent answers so, with all explanations in it."""
     directory.mkdir()
     image = directory / "image.raw"
     image.write_bytes(os.urandom(MIB))
     qemu = d.Qemu(directory, "a", image=image, runs=True)
-    agent = d.FakeAgent(directory / "a.agent", agent_with(answer))
+    agent = d.FakeAgent(directory / "a.agent", agent_with(answer, *runs))
     made = d.Daemon(directory).add("a", qemu.path, agent.path, act=True)
     # This process has the image open: the host may not trim, so the guest is asked.
     with open(image, "rb") as held:
@@ -57,7 +58,8 @@ def reclaim(directory, answer):
             made.start()
             made.wait_agent("a", "live")
             made.wait_vm("a", lambda vm: vm["state"] == "running")
-            reply = made.call("reclaim", seconds=60)["parameters"]
+            reply = made.call("reclaim", seconds=60, **parameters)["parameters"]
+            reply["explained"] = [made.call("explain", order=o["id"])["parameters"] for o in reply["orders"]]
             made.stop()
             return reply
         finally:
@@ -85,3 +87,12 @@ def test_trouble_with_a_file_is_told(folder):
     order = reclaim(folder / "status", answer)["orders"][0]
     assert order["done_bytes"] == 0 and "Input/output error" in order["error"]
     assert order["kept"]["failed"] == MIB
+
+
+def test_ages(folder):
+    """Half a minute without use is cold; what is younger is not, nor what has no age."""
+    runs = ((0, 100, 30), (100, 50, 29), (150, 40, 0), (190, 66, 65535))
+    reply = reclaim(folder / "ages", result(PAGES), runs, dry_run=True)
+    inputs = reply["explained"][0]["inputs"]
+    assert inputs["evictable_bytes"] == MIB and inputs["cold_bytes"] == 100 * 4096
+    assert not inputs["age_known"]

@@ -9,9 +9,18 @@ import struct
 import time
 import zlib
 
-MAGIC, VERSION, HEADER = 0x01504750, 1, struct.Struct("<IHHQII")
+MAGIC, VERSION, HEADER = 0x01504750, 2, struct.Struct("<IHHQII")
 (WELCOME, HELLO, SCAN, DISK, FILE, EXTENTS, PAGES, SCAN_END, EVICT, RESULT, NAME, PATH, PING, PONG,
- ERROR) = range(1, 16)
+ ERROR, LIMIT, ASK, REPORT, FREE, FREED, HOLDS) = range(1, 22)
+CAN_SCAN, CAN_EVICT, CAN_NAME, CAN_LIMIT, CAN_HEAT, CAN_FREE = (1 << n for n in range(6))
+LIMIT_GUEST, LIMIT_OFF, LIMIT_BYTES, LIMIT_PERMILLE = range(4)
+ORIGINS = ("none", "file", "smbios", "cmdline", "host")
+STATES = ("off", "under", "braked", "kept", "cannot")
+BRAKES = ("none", "memory", "io", "refault", "quota")
+HEATS = ("none", "accessed", "get_pages")
+STEPS = ("free", "slab", "held", "superpage", "cold")
+STOPPED = ("done", "nothing_left", "time", "braked")
+NO_LIMIT = (1 << 64) - 1
 MAPPED, DIRTY, HOT, REFERENCED, HELD = (1 << n for n in range(5))
 NO_DISK = (1 << 32) - 1
 UNPLACED = ("placed", "file_system", "device", "gone", "encoded", "alignment", "leased", "write_error", "limit",
@@ -34,6 +43,49 @@ def identity(found, kind=0):
 def evict(who, runs):
     """runs: [(index, block, count)]"""
     return identity(who) + struct.pack("<II", len(runs), 0) + b"".join(struct.pack("<QQII", *r, 0) for r in runs)
+
+
+def limit(kind, permille=0, size=0):
+    return struct.pack("<IIQ", kind, permille, size)
+
+
+REPORT_FORM = struct.Struct("<QQ4I8Q8Q8Q")
+REPORTS = ("limit_bytes", "unmapped_bytes", "limit_origin", "limit_state", "brake", "heat", "brake_left_usec", "brakes",
+           "evicted_bytes", "refaulted_bytes", "slab_freed_bytes", "slab_pressed_bytes", "cpu_usec", "events_lost")
+
+
+def report(**values):
+    """The payload of a REPORT; what is not given is 0, the limit none, and the ages lists of eight."""
+    values = {"limit_bytes": NO_LIMIT, **values}
+    ages = [values.pop(name, [0] * 8) for name in ("evicted_by_age", "refaulted_by_age")]
+    assert set(values) <= set(REPORTS)
+    return REPORT_FORM.pack(*(values.get(name, 0) for name in REPORTS), *ages[0], *ages[1])
+
+
+def unreport(payload):
+    """A REPORT by its names, enumerations as words, the limit None where there is none."""
+    numbers = REPORT_FORM.unpack(payload)
+    found = dict(zip(REPORTS, numbers))
+    for name, words in (("limit_origin", ORIGINS), ("limit_state", STATES), ("brake", BRAKES), ("heat", HEATS)):
+        found[name] = words[found[name]]
+    if found["limit_bytes"] == NO_LIMIT:
+        found["limit_bytes"] = None
+    return {**found, "evicted_by_age": list(numbers[14:22]), "refaulted_by_age": list(numbers[22:])}
+
+
+FREED_FORM = struct.Struct("<Q5QQII")
+
+
+def freed(asked, usec=99, stopped="done", brake="none", **steps):
+    assert set(steps) <= set(STEPS)
+    return FREED_FORM.pack(asked, *(steps.get(name, 0) for name in STEPS), usec, STOPPED.index(stopped),
+                           BRAKES.index(brake))
+
+
+def holds(disk, runs, first=True):
+    """runs: [(block, count)], ascending; disk: as Scan.disks has it."""
+    return struct.pack("<16s32sII", disk["pci"].encode(), disk["serial"].encode(), int(first), len(runs)) + b"".join(
+        struct.pack("<QQ", *run) for run in runs)
 
 
 class Scan:
@@ -209,3 +261,19 @@ class Link:
         payload = self.ask(NAME, identity(who), PATH)
         length, status = struct.unpack_from("<Ii", payload)
         return payload[8:8 + length], status
+
+    def report(self):
+        return unreport(self.ask(ASK, b"", REPORT))
+
+    def limit(self, kind, permille=0, size=0):
+        """The REPORT with the new limit."""
+        return unreport(self.ask(LIMIT, limit(kind, permille, size), REPORT))
+
+    def free(self, size, usec_max=2000000, more=False, seconds=30):
+        """Bytes by step, and "asked", "usec", "stopped", "brake"."""
+        numbers = FREED_FORM.unpack(self.ask(FREE, struct.pack("<QII", size, usec_max, int(more)), FREED, seconds))
+        return {**dict(zip(STEPS, numbers[1:6])), "asked": numbers[0], "usec": numbers[6],
+                "stopped": STOPPED[numbers[7]], "brake": BRAKES[numbers[8]]}
+
+    def hold(self, disk, runs, first=True):
+        self.ask(HOLDS, holds(disk, runs, first), PONG)

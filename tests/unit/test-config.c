@@ -54,7 +54,7 @@ static void test_whole(void **state)
 			     "trusted_processes = process_api agent-x\n");
 	put("vms.d/b.conf", "[vm]\r\nname = alpha\r\nqmp = /run/alpha.sock\r\n"
 			    "agent = serial:/run/agent.sock\r\nact = yes   # default no\r\n"
-			    "domain = blue\r\n");
+			    "domain = blue\r\ncache_limit = 12.5%\r\n");
 	put("vms.d/a.conf", "[ vm ] ; is not a comment here\n");
 	put("vms.d/c.conf", "; nothing but the socket\n\n  [vm]  # its own\n  qmp=/run/c.sock");
 	put("vms.d/readme", "nonsense");
@@ -73,6 +73,9 @@ static void test_whole(void **state)
 	assert_string_equal(config.vms[0].agent.path, "/run/agent.sock");
 	assert_true(config.vms[0].act);
 	assert_string_equal(config.vms[0].domain, "blue");
+	assert_int_equal(config.vms[0].cache_limit.kind, LIMIT_TEXT_PERMILLE);
+	assert_int_equal(config.vms[0].cache_limit.permille, 125);
+	assert_int_equal(config.vms[1].cache_limit.kind, LIMIT_TEXT_DEFAULT);
 	assert_string_equal(config.vms[1].name, "c");
 	assert_int_equal(config.vms[1].agent.scheme, URL_NONE);
 	assert_false(config.vms[1].act);
@@ -111,6 +114,8 @@ static void test_refusals(void **state)
 		{ "[vm]\nqmp = /a\nagent = serial:b\n", ":3: ", "must begin with /" },
 		{ "[vm]\nqmp = /a\nname = a b\n", ":3: ", "is no name" },
 		{ "[vm]\nqmp = /a\ndomain = ../x\n", ":3: ", "is no name" },
+		{ "[vm]\nqmp = /a\ncache_limit = 200%\n", ":3: ", "not \"200%\"" },
+		{ "[vm]\nqmp = /a\ncache_limit =\n", ":3: ", "cache_limit must be" },
 		{ "[vm\nqmp = /a\n", ":1: ", "must end with ]" },
 		{ "[vm]\nqmp /a\n", ":2: ", "KEY = VALUE" },
 		{ "[vm]\n= /a\n", ":2: ", "no key" },

@@ -100,12 +100,51 @@ static void test_explain(void **state)
 	json_decref(reply);
 }
 
+static void test_order_to_free(void **state)
+{
+	struct ledger_entry *e = ledger_add(&ledger, "");
+	json_t *reply, *order;
+
+	(void)state;
+	snprintf(e->vm, sizeof(e->vm), "alpha");
+	e->free = true;
+	e->asked = 1024;
+	e->done = 512;
+	e->step_bytes[WIRE_STEP_FREE] = 1 << 20;
+	e->step_bytes[WIRE_STEP_COLD] = 2 << 20;
+	e->stopped = WIRE_STOPPED_BRAKED;
+	e->brake = WIRE_BRAKE_IO;
+	e->before_known = true;
+	e->before.unmapped_bytes = 7 << 20;
+	reply = ledger_explain_json(e);
+	assert_true(has_line(reply, "Before it, 7.0 MiB"));
+	assert_true(has_line(reply, "Step 0 (free): 1.0 MiB, which were free before."));
+	assert_true(has_line(reply, "Step 4 (cold): 2.0 MiB."));
+	assert_false(has_line(reply, "(held)"));
+	assert_true(has_line(reply, "It ended with: braked, brake io."));
+	assert_int_equal(number(json_object_get(reply, "inputs"), "unmapped_bytes"), 7 << 20);
+	assert_int_equal(json_array_size(json_object_get(reply, "steps")), WIRE_STEPS);
+	order = json_object_get(reply, "order");
+	assert_string_equal(json_string_value(json_object_get(order, "action")), "free");
+	assert_true(json_is_null(json_object_get(order, "step")));
+	json_decref(reply);
+
+	snprintf(e->error, sizeof(e->error), "the guest has gone");
+	e->before_known = false;
+	reply = ledger_explain_json(e);
+	assert_true(has_line(reply, "It did not end well: the guest has gone"));
+	assert_false(has_line(reply, "It ended with"));
+	assert_int_equal(json_object_size(json_object_get(reply, "inputs")), 0);
+	json_decref(reply);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_find, teardown),
 		cmocka_unit_test_teardown(test_order, teardown),
 		cmocka_unit_test_teardown(test_explain, teardown),
+		cmocka_unit_test_teardown(test_order_to_free, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

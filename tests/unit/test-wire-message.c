@@ -262,6 +262,7 @@ static const struct value_case {
 	{ WIRE_REPORT, AT(wire_report, evicted_by_age[7]), PAGES_END, UINT64_MAX },
 	{ WIRE_REPORT, AT(wire_report, refaulted_by_age[7]), PAGES_END, PAGES_END + 1 },
 	{ WIRE_FREE, AT(wire_free, bytes), INT64_MAX, 1ull << 63 },
+	{ WIRE_FREE, AT(wire_free, flags), WIRE_FREE_MORE, 2 },
 	{ WIRE_FREED, AT(wire_freed, asked_bytes), INT64_MAX, 1ull << 63 },
 	{ WIRE_FREED, AT(wire_freed, step_bytes[0]), INT64_MAX, 1ull << 63 },
 	{ WIRE_FREED, AT(wire_freed, step_bytes[4]), INT64_MAX, UINT64_MAX },
