@@ -50,8 +50,9 @@ class GuestDied(Exception):
 class Guest:
     """Options: memory_mib; kernel, "6.1" or "6.12"; disk_format, "qcow2" (an overlay) or "raw" (a full copy);
     extra_disks, paths of raw images that appear as vdb, vdc...; agent, the path of pagepact-agent or None;
-    agent_port, serial and balloon, whether these devices exist; modules, whether xfs is loaded; append, more words
-    for the kernel's command line; files, {name under /run/lab: path on the host}; base, another raw root image."""
+    agent_port, serial and balloon, whether these devices exist; modules, whether images.EXTRA_MODULES are loaded;
+    append, more words for the kernel's command line; files, {name under /run/lab: path on the host}; base, another raw
+    root image."""
 
     def __init__(self, name, directory, *, memory_mib=1024, kernel="6.1", disk_format="qcow2", extra_disks=(),
                  agent=None, agent_port=True, balloon=True, modules=False, append="", files=None, base=None):

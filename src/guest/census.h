@@ -41,7 +41,7 @@ struct census {
 	struct wire_census totals;
 	struct files files;
 	struct disk_table disks;
-	struct mount_table mounts;
+	struct mounts mounts;
 	uint64_t chunk_max_usec;
 	unsigned range;
 	uint64_t pfn;

@@ -229,7 +229,7 @@ static int piece_evict(struct memmap *memmap, struct piece *piece,
 	return 0;
 }
 
-int evict_find(struct memmap *memmap, const struct mount_table *mounts,
+int evict_find(struct memmap *memmap, struct mounts *mounts,
 	       const struct disk_table *disks, const struct wire_identity *identity)
 {
 	_cleanup_close_ int fd = file_find(mounts, disks, identity);
@@ -253,7 +253,7 @@ static uint64_t file_pages(int fd, const struct wire_identity *identity,
 	return ((uint64_t)st.st_size + WIRE_BLOCK_BYTES - 1) / WIRE_BLOCK_BYTES;
 }
 
-static int order_open(struct memmap *memmap, const struct mount_table *mounts,
+static int order_open(struct memmap *memmap, struct mounts *mounts,
 		      struct disk_table *disks, const struct wire_identity *identity,
 		      struct disk_place *ret_place)
 {
@@ -290,7 +290,7 @@ static int run_evict(struct memmap *memmap, struct piece *piece, const struct wi
 	return 0;
 }
 
-void evict_file(struct memmap *memmap, const struct mount_table *mounts, struct disk_table *disks,
+void evict_file(struct memmap *memmap, struct mounts *mounts, struct disk_table *disks,
 		const struct wire_evict *order, struct wire_result *ret)
 {
 	uint64_t start = now_usec();

@@ -26,11 +26,12 @@
 
 /**
  * evict_find() - find the file that has this identity, as file_find(), and prove its generation
+ * @mounts: between mounts_begin() and mounts_end(), as below
  *
  * Return: a file descriptor that names it; -ESTALE when the file is gone or replaced; or another
  * -errno.
  */
-int evict_find(struct memmap *memmap, const struct mount_table *mounts,
+int evict_find(struct memmap *memmap, struct mounts *mounts,
 	       const struct disk_table *disks, const struct wire_identity *identity);
 
 /**
@@ -39,7 +40,7 @@ int evict_find(struct memmap *memmap, const struct mount_table *mounts,
  *
  * Trouble with the file as a whole is in @ret->status.
  */
-void evict_file(struct memmap *memmap, const struct mount_table *mounts, struct disk_table *disks,
+void evict_file(struct memmap *memmap, struct mounts *mounts, struct disk_table *disks,
 		const struct wire_evict *order, struct wire_result *ret);
 
 #endif
