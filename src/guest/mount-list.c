@@ -2,6 +2,8 @@
 #include "guest/mount-list.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -138,34 +140,50 @@ static void list_bar(struct mount_list *list, const char *point)
 			list->mounts[i].barred = true;
 }
 
-int mount_list_read(struct mount_list *list, FILE *f, uint32_t device)
+static void line_take(struct mount_list *list, const struct line *line, uint32_t device, bool bars)
 {
+	list->rooted |= strcmp(line->path, "/") == 0;
+	if (bars && line->kind == KIND_BAR)
+		list_bar(list, line->path);
+	else if (!bars && line->kind == KIND_WANTED && (!device || line->device == device))
+		list_add(list, line);
+}
+
+static int lines_read(struct mount_list *list, int fd, uint32_t device, bool bars)
+{
+	_cleanup_close_ int again = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	_cleanup_fclose_ FILE *f = NULL;
 	_cleanup_free_ char *text = NULL;
 	size_t size = 0;
 	struct line line;
+
+	/* A stream of its own: rewind(3) keeps what is in the buffer, and the file changes. */
+	if (again < 0 || lseek(again, 0, SEEK_SET) < 0)
+		return -errno;
+	f = fdopen(again, "r");
+	if (!f)
+		return -errno;
+	TAKE_FD(again);
+	while (getline(&text, &size, f) > 0) {
+		int r = line_parse(text, &line);
+
+		if (r < 0)
+			return r;
+		line_take(list, &line, device, bars);
+	}
+	return ferror(f) ? -EIO : 0;
+}
+
+int mount_list_read(struct mount_list *list, int fd, uint32_t device)
+{
+	int r;
 
 	list->count = 0;
 	list->text_bytes = 0;
 	list->rooted = false;
 	/* Bars may be told after what they bar: in a pass of their own, none need be kept. */
-	for (int bars = 0; bars < 2; bars++) {
-		rewind(f);
-		while (getline(&text, &size, f) > 0) {
-			int r = line_parse(text, &line);
-
-			if (r < 0)
-				return r;
-			list->rooted |= strcmp(line.path, "/") == 0;
-			if (bars && line.kind == KIND_BAR)
-				list_bar(list, line.path);
-			else if (!bars && line.kind == KIND_WANTED &&
-				 (!device || line.device == device))
-				list_add(list, &line);
-		}
-		if (ferror(f))
-			return -EIO;
-	}
-	return 0;
+	r = lines_read(list, fd, device, false);
+	return r < 0 ? r : lines_read(list, fd, device, true);
 }
 
 bool mount_list_has_way(const struct mount_list *list)

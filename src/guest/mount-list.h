@@ -8,7 +8,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #define MOUNTS_MAX	  256
 #define MOUNTS_PER_DEVICE 4 /* beside those of other subvolumes: binds of one file system */
@@ -30,7 +29,7 @@ struct mount_list {
 
 /**
  * mount_list_read() - the mounts of local file systems that a mountinfo tells
- * @f: at its beginning
+ * @fd: of a file that is read from its beginning
  * @device: of one super block alone; 0 for all
  *
  * Mounts beyond the bounds are left out.
@@ -38,7 +37,7 @@ struct mount_list {
  * Return: 0; -EBADMSG when a line is not understood, since it could be of a mount to keep clear of;
  * or -errno.
  */
-int mount_list_read(struct mount_list *list, FILE *f, uint32_t device);
+int mount_list_read(struct mount_list *list, int fd, uint32_t device);
 
 /**
  * mount_list_has_way() - whether any of the mounts can be come by

@@ -18,9 +18,6 @@
  * the mounts of up to MOUNTS_NAMESPACES_MAX namespaces. */
 #define ELSEWHERE_USEC (10 * USEC_PER_SEC)
 
-/* Looks through all namespaces in one batch, for the same reason. */
-#define SEARCHES_MAX 4
-
 /* Subvolumes come and go, with snapshots: a file that is in none of those known may be in a new
  * one, or gone. */
 #define SUBVOLUMES_USEC (10 * USEC_PER_SEC)
@@ -99,21 +96,15 @@ static int process_open(const struct mounts *m, int process)
 static int namespace_open(struct mounts *m, int process, uint32_t device)
 {
 	/* One descriptor for both, so that they are of one process. */
-	_cleanup_close_ int directory = process_open(m, process), root = -1;
-	_cleanup_fclose_ FILE *f = NULL;
+	_cleanup_close_ int directory = process_open(m, process), list = -1, root = -1;
 	int r;
 
 	if (directory < 0)
 		return directory;
-	int fd = openat(directory, "mountinfo", O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+	list = openat(directory, "mountinfo", O_RDONLY | O_CLOEXEC);
+	if (list < 0)
 		return -errno;
-	f = fdopen(fd, "r");
-	if (!f) {
-		close(fd);
-		return -ENOMEM;
-	}
-	r = mount_list_read(&m->other, f, device);
+	r = mount_list_read(&m->other, list, device);
 	if (r < 0)
 		return r;
 	/* Else its root lies in a mount that mountinfo does not tell, of any kind. */
@@ -187,19 +178,22 @@ static int elsewhere_open(struct mounts *m, uint32_t device)
 
 	while (at < MOUNTS_ELSEWHERE_MAX && m->elsewhere[at].device != device)
 		at++;
-	if (at == MOUNTS_ELSEWHERE_MAX) {
-		at = m->elsewhere_next;
-		m->elsewhere_next = (at + 1) % MOUNTS_ELSEWHERE_MAX;
-	} else if (m->elsewhere[at].process) {
+	if (at < MOUNTS_ELSEWHERE_MAX && m->elsewhere[at].process) {
 		fd = namespace_open(m, m->elsewhere[at].process, device);
 		if (fd >= 0)
 			return fd;
-	} else if (now_usec() < m->elsewhere[at].usec + ELSEWHERE_USEC) {
+	} else if (at < MOUNTS_ELSEWHERE_MAX &&
+		   now_usec() < m->elsewhere[at].usec + ELSEWHERE_USEC) {
 		return -ENODEV;
 	}
-	if (m->searches++ == SEARCHES_MAX)
+	if (m->searches == MOUNTS_SEARCHES_MAX)
 		return -ENODEV;
+	m->searches++;
 	fd = namespaces_search(m, device, &process);
+	if (at == MOUNTS_ELSEWHERE_MAX) {
+		at = m->elsewhere_next;
+		m->elsewhere_next = (at + 1) % MOUNTS_ELSEWHERE_MAX;
+	}
 	m->elsewhere[at].device = device;
 	m->elsewhere[at].process = process;
 	m->elsewhere[at].usec = now_usec();
@@ -210,12 +204,13 @@ void mounts_init(struct mounts *m, const char *proc)
 {
 	memset(m, 0, sizeof(*m));
 	m->proc = proc;
+	m->mountinfo = -1;
 	m->stale = true;
 }
 
 static bool list_changed(const struct mounts *m)
 {
-	struct pollfd p = { .fd = fileno(m->mountinfo), .events = POLLPRI };
+	struct pollfd p = { .fd = m->mountinfo, .events = POLLPRI };
 
 	return poll(&p, 1, 0) > 0 && p.revents & (POLLPRI | POLLERR);
 }
@@ -243,10 +238,10 @@ int mounts_begin(struct mounts *m)
 	char path[64];
 
 	m->searches = 0;
-	if (!m->mountinfo) {
+	if (m->mountinfo < 0) {
 		snprintf(path, sizeof(path), "%s/self/mountinfo", m->proc);
-		m->mountinfo = fopen(path, "re");
-		if (!m->mountinfo)
+		m->mountinfo = open(path, O_RDONLY | O_CLOEXEC);
+		if (m->mountinfo < 0)
 			return -errno;
 	}
 	return m->stale || list_changed(m) ? list_refresh(m) : 0;
@@ -263,8 +258,8 @@ void mounts_end(struct mounts *m)
 void mounts_done(struct mounts *m)
 {
 	mounts_end(m);
-	fclose_p(&m->mountinfo);
-	m->mountinfo = NULL;
+	close_p(&m->mountinfo);
+	m->mountinfo = -1;
 	m->stale = true;
 }
 

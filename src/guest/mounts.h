@@ -20,7 +20,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "guest/mount-list.h"
 #include "guest/subvolumes.h"
@@ -29,10 +28,11 @@
 #define MOUNTS_ELSEWHERE_MAX  16
 #define MOUNTS_NAMESPACES_MAX 64
 #define MOUNTS_PROCESSES_MAX  1024
+#define MOUNTS_SEARCHES_MAX   4 /* looks through all namespaces in one batch */
 
 struct mounts {
 	const char *proc;
-	FILE *mountinfo; /* of our namespace */
+	int mountinfo; /* a descriptor on our namespace's, or -1 */
 	bool stale;
 	struct mount_list list, other;
 	unsigned open_count, open_next, searches;
