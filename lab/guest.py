@@ -50,7 +50,7 @@ class GuestDied(Exception):
 class Guest:
     """Options: memory_mib; kernel, "6.1" or "6.12"; disk_format, "qcow2" (an overlay) or "raw" (a full copy);
     extra_disks, paths of raw images that appear as vdb, vdc...; agent, the path of pagepact-agent or None;
-    agent_port, serial and balloon, whether these devices exist; modules, whether xfs is loaded; append, more words
+    agent_port, serial and balloon, whether these devices exist; modules, whether images.EXTRA_MODULES are loaded; append, more words
     for the kernel's command line; files, {name under /run/lab: path on the host}; base, another raw root image;
     smp, virtual CPUs; icount, virtual time that counts instructions (one CPU, emulated even where there is KVM);
     smbios, strings of type 11; numa, whether memory is in two nodes; agent_conf, the text of

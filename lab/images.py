@@ -30,8 +30,10 @@ KERNELS = {"6.1": "linux-image-amd64", "6.12": "linux-image-6.12-amd64"}
 
 # Asked for by name; what they depend on comes from modules.dep.
 BOOT_MODULES = ["virtio_pci", "virtio_blk", "virtio_console", "virtio_balloon", "crc32c_generic", "ext4"]
-EXTRA_MODULES = ["xfs"]
-INITRAMFS = {"recipe": 4, "boot": BOOT_MODULES, "extra": EXTRA_MODULES}
+# What tests mount, with what these ask the kernel for by name: character sets, a checksum.
+EXTRA_MODULES = ["xfs", "btrfs", "erofs", "overlay", "loop", "nls_cp437", "nls_ascii", "vfat", "crc32_generic", "f2fs",
+                 "fuse", "dm_mod"]
+INITRAMFS = {"recipe": 5, "boot": BOOT_MODULES, "extra": EXTRA_MODULES}
 
 
 def _run(*argv, **options):
@@ -185,9 +187,48 @@ def available(version):
         return False
 
 
-def make_xfs(path, size_bytes=512 * MIB):
-    """An empty xfs on a raw image, for Guest(extra_disks=[path], modules=True); its page cache uses large folios."""
+def _sparse(path, size_bytes):
     with open(path, "wb") as disk:
         disk.truncate(size_bytes)
-    _run("mkfs.xfs", "-q", "-f", str(path))
+    return path
+
+
+def make_xfs(path, size_bytes=512 * MIB):
+    """An empty xfs on a raw image, for Guest(extra_disks=[path], modules=True); its page cache uses large folios."""
+    _run("mkfs.xfs", "-q", "-f", str(_sparse(path, size_bytes)))
+    return path
+
+
+def make_btrfs(path, size_bytes=256 * MIB):
+    """An empty btrfs on a raw image, as make_xfs(); subvolumes are made in the guest, by ioctl."""
+    _run("mkfs.btrfs", "-q", "-f", str(_sparse(path, size_bytes)))
+    return path
+
+
+def make_erofs(path, tree):
+    """An erofs, not compressed, of the files below `tree`."""
+    _run("mkfs.erofs", str(path), str(tree))
+    return path
+
+
+def make_f2fs(path, size_bytes=128 * MIB):
+    """An empty f2fs on a raw image, as make_xfs()."""
+    _run("mkfs.f2fs", "-q", "-f", str(_sparse(path, size_bytes)))
+    return path
+
+
+def make_vfat(path, size_bytes=64 * MIB):
+    """An empty vfat on a raw image, as make_xfs()."""
+    _run("mkfs.vfat", str(_sparse(path, size_bytes)))
+    return path
+
+
+def make_partitions(path, label, size_bytes=192 * MIB, count=2):
+    """A disk with partitions of 64 MiB, by a table of the kind `label`, "gpt" or "dos"; each has an empty ext4."""
+    _sparse(path, size_bytes)
+    table = f"label: {label}\n" + "size=64MiB\n" * count
+    _run("sfdisk", "-q", str(path), input=table)
+    for n in range(count):
+        _run("mkfs.ext4", "-q", "-F", "-E", f"offset={(1 + 64 * n) * MIB},lazy_itable_init=0,lazy_journal_init=0",
+             str(path), "64M")
     return path

@@ -124,7 +124,7 @@ static int scan_start(struct agent *a, uint64_t id)
 	a->scanning = false;
 	int r = census_begin(&a->census, &a->heat, &ops, a);
 	if (r < 0)
-		return error_send(a, id, -r, "the list of mounts could not be read");
+		return error_send(a, id, -r, "the memory map could not be read");
 	a->scanning = true;
 	a->scan_id = id;
 	a->scan_started_usec = now_usec();
@@ -171,12 +171,13 @@ static int evict_answer(struct agent *a, uint64_t id, const struct wire_evict *o
 
 	if (!a->can_scan)
 		return error_send(a, id, EOPNOTSUPP, a->missing);
-	int r = mount_table_read(&a->census.mounts, "/proc/self/mountinfo");
+	int r = mounts_begin(&a->census.mounts);
 	if (r < 0)
 		return error_send(a, id, -r, "the list of mounts could not be read");
 
 	struct disk_table disks = { .sysfs = "/sys" };
 	evict_file(a->census.memmap, &a->heat, &a->census.mounts, &disks, order, &result);
+	mounts_end(&a->census.mounts);
 	memcpy(link_payload(&a->link), &result, sizeof(result));
 	return link_send(&a->link, WIRE_RESULT, id, sizeof(result));
 }
@@ -191,9 +192,10 @@ static int name_answer(struct agent *a, uint64_t id, const struct wire_identity 
 	if (!a->can_scan)
 		return error_send(a, id, EOPNOTSUPP, a->missing);
 	*p = (struct wire_path){ 0 };
-	int r = mount_table_read(&a->census.mounts, "/proc/self/mountinfo");
+	int r = mounts_begin(&a->census.mounts);
 	_cleanup_close_ int fd =
 		r < 0 ? r : evict_find(a->census.memmap, &a->census.mounts, &disks, identity);
+	mounts_end(&a->census.mounts);
 	if (fd < 0) {
 		p->status = -fd;
 	} else {

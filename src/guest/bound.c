@@ -196,7 +196,8 @@ static uint64_t bound_work(struct bound *b, uint64_t now)
 		b->state = WIRE_STATE_BRAKED;
 		return wait;
 	}
-	wait = goal_work(b, now);
+	wait = mounts_begin(b->shed->mounts) < 0 ? RETRY_USEC : goal_work(b, now);
+	mounts_end(b->shed->mounts);
 	b->cpu_usec += thread_usec() - cpu;
 	b->state = wait ? WIRE_STATE_KEPT : WIRE_STATE_UNDER;
 	return wait;

@@ -18,6 +18,7 @@ int census_open(struct census *c, char *ret_reason, size_t reason_size)
 	int r;
 
 	memset(c, 0, sizeof(*c));
+	mounts_init(&c->mounts, "/proc");
 	r = ram_read("/proc/iomem", &c->ram);
 	if (r < 0) {
 		snprintf(ret_reason, reason_size, "/proc/iomem tells no System RAM: not root?");
@@ -30,6 +31,7 @@ void census_done(struct census *c)
 {
 	c->memmap = memmap_close(c->memmap);
 	files_reset(&c->files);
+	mounts_done(&c->mounts);
 }
 
 int census_begin(struct census *c, const struct heat *heat, const struct census_ops *ops,
@@ -38,8 +40,6 @@ int census_begin(struct census *c, const struct heat *heat, const struct census_
 	/* Memory may be plugged in, and out, while the agent runs. */
 	int r = ram_read("/proc/iomem", &c->ram);
 
-	if (r >= 0)
-		r = mount_table_read(&c->mounts, "/proc/self/mountinfo");
 	if (r < 0)
 		return r;
 	files_reset(&c->files);
@@ -315,7 +315,7 @@ static int page_add(struct census *c, const struct scan_page *p, const struct sc
 	return run_add(c, &next);
 }
 
-static int chunk_files(struct census *c)
+static int pages_add(struct census *c)
 {
 	const struct scan_page *pages = memmap_pages(c->memmap);
 	unsigned owners_count, last = UINT32_MAX;
@@ -349,6 +349,16 @@ static int chunk_files(struct census *c)
 			return r;
 	}
 	return 0;
+}
+
+static int chunk_files(struct census *c)
+{
+	int r = mounts_begin(&c->mounts);
+
+	if (r >= 0)
+		r = pages_add(c);
+	mounts_end(&c->mounts);
+	return r;
 }
 
 int census_step(struct census *c)

@@ -42,7 +42,7 @@ struct census {
 	struct wire_census totals;
 	struct files files;
 	struct disk_table disks;
-	struct mount_table mounts;
+	struct mounts mounts;
 	struct walk walk;
 	uint64_t began_usec;
 	unsigned disks_told;

@@ -111,7 +111,7 @@ static int order_piece(struct order *o, uint64_t block, struct wire_result *ret)
 	return r;
 }
 
-int evict_find(struct memmap *memmap, const struct mount_table *mounts,
+int evict_find(struct memmap *memmap, struct mounts *mounts,
 	       const struct disk_table *disks, const struct wire_identity *identity)
 {
 	_cleanup_close_ int fd = file_find(mounts, disks, identity);
@@ -139,7 +139,7 @@ static uint64_t file_pages(int fd, const struct wire_identity *identity,
 	return ((uint64_t)st.st_size + WIRE_BLOCK_BYTES - 1) / WIRE_BLOCK_BYTES;
 }
 
-static int order_open(struct order *o, const struct mount_table *mounts, struct disk_table *disks)
+static int order_open(struct order *o, struct mounts *mounts, struct disk_table *disks)
 {
 	const struct wire_identity *identity = &o->message->identity;
 	int r = disk_find(disks, identity->device, &o->place);
@@ -174,7 +174,7 @@ static int run_evict(struct order *o, const struct wire_evict_run *run, struct w
 	return 0;
 }
 
-void evict_file(struct memmap *memmap, const struct heat *heat, const struct mount_table *mounts,
+void evict_file(struct memmap *memmap, const struct heat *heat, struct mounts *mounts,
 		struct disk_table *disks, const struct wire_evict *message, struct wire_result *ret)
 {
 	uint64_t start = now_usec();

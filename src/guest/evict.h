@@ -14,11 +14,12 @@
 
 /**
  * evict_find() - find the file that has this identity, as file_find(), and prove its generation
+ * @mounts: between mounts_begin() and mounts_end(), as below
  *
  * Return: a file descriptor that names it; -ESTALE when the file is gone or replaced; or another
  * -errno.
  */
-int evict_find(struct memmap *memmap, const struct mount_table *mounts,
+int evict_find(struct memmap *memmap, struct mounts *mounts,
 	       const struct disk_table *disks, const struct wire_identity *identity);
 
 /**
@@ -27,7 +28,7 @@ int evict_find(struct memmap *memmap, const struct mount_table *mounts,
  *
  * Trouble with the file as a whole is in @ret->status.
  */
-void evict_file(struct memmap *memmap, const struct heat *heat, const struct mount_table *mounts,
+void evict_file(struct memmap *memmap, const struct heat *heat, struct mounts *mounts,
 		struct disk_table *disks, const struct wire_evict *message, struct wire_result *ret);
 
 #endif

@@ -1,37 +1,114 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include "base/cleanup.h"
 #include "guest/file.h"
-#include "guest/memmap.h"
+#include "guest/handle.h"
 
-int file_open_key(struct memmap *memmap, struct mount_table *mounts, const struct file_key *key)
+/* That a descriptor's address_space is the very same. Once it is, the open descriptor keeps it. */
+static int key_prove(struct memmap *memmap, int fd, const struct file_key *key)
 {
-	static struct disk_table disks = { .sysfs = "/sys" };
-	uint64_t device = key->magic == FILE_SYSTEM_BDEVFS ? key->inode : key->device;
-	struct wire_identity identity = {
-		.device = (uint32_t)makedev((unsigned)(device >> 20), (unsigned)(device & 0xfffff)),
-		.inode = key->inode,
-		.generation = key->generation,
-		.kind = key->magic == FILE_SYSTEM_BDEVFS,
-	};
-	static bool read;
-	if (!read) mount_table_read(mounts, "/proc/self/mountinfo");
-	read = true;
-	if (key->magic != FILE_SYSTEM_EXT4 && key->magic != FILE_SYSTEM_XFS && key->magic != FILE_SYSTEM_BDEVFS)
-		return -EOPNOTSUPP;
-	_cleanup_close_ int fd = file_find(mounts, &disks, &identity);
-	unsigned owners;
-	if (fd < 0)
-		return fd;
+	const struct scan_owner *owner;
+	unsigned count;
 	int r = memmap_peek(memmap, fd, 0, 0);
+
 	if (r < 0)
 		return r;
-	const struct scan_owner *o = memmap_owners(memmap, &owners);
-	if (o->mapping != key->mapping && identity.kind == 0)
+	owner = memmap_owners(memmap, &count);
+	if (owner->mapping != key->mapping || owner->inode != key->inode ||
+	    owner->magic != key->magic || owner->device != key->device ||
+	    owner->generation != key->generation)
 		return -ESTALE;
-	if (o->flags)
-		return -EBUSY;
-	return file_reopen(fd);
+	/* A write that failed left its data in the cache alone; a lease is broken by nobody. */
+	return owner->flags ? -EBUSY : 0;
+}
+
+/* No driver is asked but one whose device is in use: it has pages cached. O_PATH would name the
+ * node's own address_space, so there is nothing to be proven before the open. */
+static int key_open_device(struct memmap *memmap, const struct file_key *key)
+{
+	const struct disk_table disks = { .sysfs = "/sys" };
+	dev_t device = makedev((unsigned)(key->inode >> 20), (unsigned)(key->inode & 0xfffff));
+	_cleanup_close_ int found = disk_find_node(&disks, device), fd = -1;
+	int r;
+
+	if (found < 0)
+		return found;
+	fd = file_reopen(found);
+	r = fd < 0 ? fd : key_prove(memmap, fd, key);
+	return r < 0 ? r : TAKE_FD(fd);
+}
+
+static int target_find(struct memmap *memmap, int mount, const struct file_key *key,
+		       uint64_t subvolume)
+{
+	const struct handle_target target = {
+		.magic = key->magic,
+		.inode = key->inode,
+		.generation = key->generation,
+		.subvolume = subvolume,
+	};
+	_cleanup_close_ int fd = handle_open(mount, &target, O_PATH | O_CLOEXEC | O_NOFOLLOW);
+	int r = fd < 0 ? fd : key_prove(memmap, fd, key);
+
+	return r < 0 ? r : TAKE_FD(fd);
+}
+
+static int subvolumes_try(struct memmap *memmap, struct subvolume_list *list, int mount,
+			  const struct file_key *key)
+{
+	for (unsigned i = 0; i < list->count; i++) {
+		int fd = target_find(memmap, mount, key, list->ids[i]);
+
+		/* A subvolume that has been deleted is not there, or has no such file. */
+		if (fd == -ESTALE || fd == -ENOENT)
+			continue;
+		if (fd >= 0)
+			subvolumes_used(list, i);
+		return fd;
+	}
+	return -ESTALE;
+}
+
+static int key_find(struct memmap *memmap, struct mounts *mounts, const struct file_key *key)
+{
+	int mount = mounts_open(mounts, key->device), fd;
+
+	if (mount < 0)
+		return mount;
+	if (key->magic != BTRFS_SUPER_MAGIC)
+		return target_find(memmap, mount, key, 0);
+
+	struct subvolume_list *list = mounts_subvolumes(mounts, key->device, false);
+	uint64_t read_usec = list->usec;
+
+	fd = subvolumes_try(memmap, list, mount, key);
+	if (fd != -ESTALE)
+		return fd;
+	list = mounts_subvolumes(mounts, key->device, true);
+	return list->usec == read_usec ? fd : subvolumes_try(memmap, list, mount, key);
+}
+
+int file_open_key(struct memmap *memmap, struct mounts *mounts, const struct file_key *key)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (key->magic == FILE_SYSTEM_BDEVFS)
+		return key_open_device(memmap, key);
+	if (!handle_knows(key->magic))
+		return -EOPNOTSUPP;
+	fd = key_find(memmap, mounts, key);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EOPNOTSUPP;
+	/* Who closes a deleted file last waits until its blocks are freed: not to be us. */
+	return st.st_nlink ? file_reopen(fd) : -ESTALE;
 }

@@ -9,8 +9,10 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #include "base/cleanup.h"
+#include "guest/handle.h"
 
 /* O_NONBLOCK: a lease is refused to us at once, never waited for. */
 #define READ_FLAGS (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOATIME | O_NOCTTY)
@@ -24,79 +26,9 @@
 	 FIEMAP_EXTENT_DATA_ENCRYPTED | FIEMAP_EXTENT_DATA_INLINE | FIEMAP_EXTENT_DATA_TAIL |      \
 	 FIEMAP_EXTENT_UNWRITTEN)
 
-static void path_unescape(char *path)
+static uint32_t device_kernel(dev_t device)
 {
-	char *out = path;
-
-	/* mountinfo writes blanks and backslashes as three octal digits. */
-	for (const char *in = path; *in; in++) {
-		if (in[0] == '\\' && strspn(in + 1, "01234567") >= 3) {
-			*out++ = (char)((in[1] - '0') << 6 | (in[2] - '0') << 3 | (in[3] - '0'));
-			in += 3;
-		} else {
-			*out++ = *in;
-		}
-	}
-	*out = '\0';
-}
-
-int mount_table_read(struct mount_table *t, const char *path)
-{
-	_cleanup_fclose_ FILE *f = fopen(path, "re");
-	_cleanup_free_ char *line = NULL;
-	size_t size = 0;
-
-	if (!f)
-		return -errno;
-	t->count = 0;
-	while (t->count < MOUNTS_MAX && getline(&line, &size, f) > 0) {
-		unsigned maj, min;
-		char point[4096];
-
-		/* Major number 0: no block device of its own (tmpfs, overlay, btrfs, network). */
-		if (sscanf(line, "%*d %*d %u:%u %*s %4095s", &maj, &min, point) != 3 || maj == 0)
-			continue;
-		path_unescape(point);
-		size_t length = strlen(point);
-		if (length >= sizeof(t->mounts[0].path))
-			continue;
-		t->mounts[t->count].device = (uint32_t)makedev(maj, min);
-		memcpy(t->mounts[t->count].path, point, length + 1);
-		t->count++;
-	}
-	return 0;
-}
-
-/* A descriptor on the file system itself: something may be mounted over its mount point. */
-static int mount_open(const struct mount_table *mounts, uint32_t device)
-{
-	for (unsigned i = 0; i < mounts->count; i++) {
-		struct stat st;
-
-		if (mounts->mounts[i].device != device)
-			continue;
-		_cleanup_close_ int fd = open(mounts->mounts[i].path,
-					      O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
-		if (fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == device)
-			return TAKE_FD(fd);
-	}
-	return -ENODEV;
-}
-
-static int handle_open(int mount_fd, const struct wire_identity *identity, int flags)
-{
-	/* fs/exportfs: 1 is FILEID_INO32_GEN, which ext4 and xfs both take. */
-	struct {
-		struct file_handle handle;
-		uint32_t body[2];
-	} h = {
-		.handle = { .handle_bytes = sizeof(h.body), .handle_type = 1 },
-		.body = { (uint32_t)identity->inode, identity->generation },
-	};
-
-	if (identity->inode > UINT32_MAX)
-		return -EOPNOTSUPP;
-	return RET_ERRNO(open_by_handle_at(mount_fd, &h.handle, flags));
+	return major(device) << 20 | minor(device);
 }
 
 /* All but the generation. */
@@ -112,22 +44,27 @@ static int file_prove(int fd, const struct wire_identity *identity)
 	return 0;
 }
 
-static int identity_open(const struct mount_table *mounts, const struct wire_identity *identity,
-			 int flags)
+static int identity_open(struct mounts *mounts, const struct wire_identity *identity, int flags)
 {
-	_cleanup_close_ int mount_fd = mount_open(mounts, identity->device), fd = -1;
-	int r;
+	struct handle_target target = { .inode = identity->inode,
+					.generation = identity->generation };
+	int mount = mounts_open(mounts, device_kernel(identity->device)), r;
+	_cleanup_close_ int fd = -1;
+	struct statfs fs;
 
-	if (mount_fd < 0)
-		return mount_fd;
-	fd = handle_open(mount_fd, identity, flags);
+	if (mount < 0)
+		return mount;
+	if (fstatfs(mount, &fs) < 0)
+		return -errno;
+	target.magic = (uint32_t)fs.f_type;
+	fd = handle_open(mount, &target, flags);
 	if (fd < 0)
 		return fd;
 	r = file_prove(fd, identity);
 	return r < 0 ? r : TAKE_FD(fd);
 }
 
-int file_open(const struct mount_table *mounts, const struct wire_identity *identity)
+int file_open(struct mounts *mounts, const struct wire_identity *identity)
 {
 	_cleanup_close_ int fd = identity_open(mounts, identity, READ_FLAGS | O_NOFOLLOW);
 	uint32_t generation = 0;
@@ -139,7 +76,7 @@ int file_open(const struct mount_table *mounts, const struct wire_identity *iden
 	return generation == identity->generation ? TAKE_FD(fd) : -ESTALE;
 }
 
-int file_find(const struct mount_table *mounts, const struct disk_table *disks,
+int file_find(struct mounts *mounts, const struct disk_table *disks,
 	      const struct wire_identity *identity)
 {
 	if (identity->kind == WIRE_FILE_BLOCK_DEVICE)

@@ -13,43 +13,27 @@
 #include <stdint.h>
 
 #include "guest/disk.h"
+#include "guest/memmap.h"
+#include "guest/mounts.h"
 #include "wire/message.h"
 
 #define FILE_EXTENTS_MAX 4096
-#define MOUNTS_MAX	 256
 
 /* Magic numbers of the file systems whose FIEMAP names blocks of the underlying device. */
 #define FILE_SYSTEM_EXT4   0xEF53u
 #define FILE_SYSTEM_XFS	   0x58465342u
 #define FILE_SYSTEM_BDEVFS 0x62646576u
 
-struct memmap;
-
-struct mount_table {
-	struct {
-		uint32_t device; /* wire_identity's */
-		char path[120];
-	} mounts[MOUNTS_MAX];
-	unsigned count;
-};
-
-/**
- * mount_table_read() - where the file systems that lie on block devices are mounted
- * @path: "/proc/self/mountinfo"
- *
- * Return: 0 or -errno. Paths that are too long are left out.
- */
-int mount_table_read(struct mount_table *t, const char *path);
-
 /**
  * file_open() - open the regular file that has this identity, and prove that it is the one
+ * @mounts: between mounts_begin() and mounts_end(), as below
  *
  * Breaks a write lease that somebody holds on it: only for files just seen without.
  *
  * Return: a file descriptor to be closed soon; -ESTALE when the file is gone or replaced;
- * -ENODEV when its file system is not mounted where we can see it; or another -errno.
+ * an error of mounts_open(); or another -errno.
  */
-int file_open(const struct mount_table *mounts, const struct wire_identity *identity);
+int file_open(struct mounts *mounts, const struct wire_identity *identity);
 
 /**
  * file_find() - find the file or block device that has this identity, without opening it
@@ -60,7 +44,7 @@ int file_open(const struct mount_table *mounts, const struct wire_identity *iden
  * Return: a file descriptor that names it, for fstat(2), readlink(2) of /proc/self/fd, and
  * file_reopen(); or -errno as file_open().
  */
-int file_find(const struct mount_table *mounts, const struct disk_table *disks,
+int file_find(struct mounts *mounts, const struct disk_table *disks,
 	      const struct wire_identity *identity);
 
 /**
@@ -81,15 +65,18 @@ struct file_key {
 /**
  * file_open_key() - open for reading the file or block device whose page cache @key names
  * @memmap: proves by memmap_peek() that the descriptor's address_space is @key's
+ * @mounts: between mounts_begin() and mounts_end()
  *
- * Opens nothing that could break a lease, wait for the network or ask a driver: only file systems
- * on a list of local ones, found by a mount in any mount namespace.
+ * Breaks no lease and waits for no network: opens only files of the local file systems that
+ * handle_knows(), found by a mount in any mount namespace, and block devices by their node in /dev.
+ * Nothing is read but what the kernel has forgotten of a file that is gone.
  *
- * Return: a file descriptor to be closed soon; -EOPNOTSUPP for file systems that are not on the
- * list; -ESTALE when the file is gone or its cache is another's; -EBUSY with a lease or a failed
- * write; or another -errno.
+ * Return: a file descriptor to be closed soon; -EOPNOTSUPP for other file systems, those that can
+ * be come by through a network file system only, and what is no regular file; -ENODEV when it is
+ * mounted nowhere; -ESTALE when the file is gone or deleted, or its cache is another's; -EBUSY with
+ * a lease or a failed write; or another -errno.
  */
-int file_open_key(struct memmap *memmap, struct mount_table *mounts, const struct file_key *key);
+int file_open_key(struct memmap *memmap, struct mounts *mounts, const struct file_key *key);
 
 /**
  * file_reopen() - open for reading what file_find() found

@@ -38,7 +38,7 @@ enum shed_queue {
 
 struct shed {
 	struct memmap *memmap;
-	struct mount_table *mounts;
+	struct mounts *mounts; /* between mounts_begin() and mounts_end() where files are opened */
 	struct heat *heat;
 	const struct nodes *nodes;
 	struct held held;
