@@ -21,6 +21,12 @@
 #define WAKE_MOST_PAGES 4096
 #define SWEEP_WAIT_USEC	    10000000u
 #define SWEEP_WAIT_MAX_USEC 300000000u
+/* The youngest pages wait while more are coming: whoever reads has not come to them, or not to the
+ * end of their folios. 64 readers' windows of read-ahead (128 KiB each), twice; and an eighth of a
+ * small limit. */
+#define YOUNG_PAGES	   4096
+#define YOUNG_DIVISOR	   8
+#define YOUNG_USEC	   2000000
 #define RETRY_USEC	    100000
 
 static uint64_t thread_usec(void)
@@ -50,13 +56,11 @@ void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin
 	b->limit = *limit;
 	b->origin = limit->kind == LIMIT_TEXT_OFF && origin != WIRE_ORIGIN_HOST ? WIRE_ORIGIN_NONE
 									     : origin;
-	b->sweep_due_usec = 0;
-	b->sweep_wait_usec = SWEEP_WAIT_USEC;
 	if (limit->kind == LIMIT_TEXT_OFF) {
 		b->limit_pages = UINT64_MAX;
 		b->state = WIRE_STATE_OFF;
 		b->hurry = false;
-		shed_done(b->shed);
+		shed_forget(b->shed);
 	}
 }
 
@@ -140,28 +144,55 @@ static uint64_t rest_usec(struct bound *b, uint64_t now)
 	return wait;
 }
 
+static void sweep_begin(struct bound *b, uint64_t now)
+{
+	shed_sweep_begin(b->shed, b->ram, false);
+	b->sweep_due_usec = now + b->sweep_wait_usec;
+	if (b->sweep_wait_usec < SWEEP_WAIT_MAX_USEC)
+		b->sweep_wait_usec *= 2;
+}
+
+/* Return: whether there is more of a sweep to be done. */
+static bool sweep_work(struct bound *b, uint64_t begun)
+{
+	struct shed *s = b->shed;
+
+	if (!s->sweeping && s->incomplete && begun >= b->sweep_due_usec)
+		sweep_begin(b, begun);
+	while (s->sweeping && now_usec() - begun < TURN_USEC)
+		if (shed_sweep_step(s) < 0)
+			s->sweeping = false;
+	return s->sweeping;
+}
+
+/* Whether the queue of those that came last has some that are not too young. */
+static bool has_old(const struct bound *b, uint64_t now)
+{
+	uint64_t pages = b->shed->queues[SHED_FRESH].pages, young = b->limit_pages / YOUNG_DIVISOR;
+
+	if (now - b->shed->added_usec > YOUNG_USEC)
+		return pages > 0;
+	return pages > (young < YOUNG_PAGES ? young : YOUNG_PAGES);
+}
+
 /* Return: 0 when the queues have something, else how long until they may. */
 static uint64_t queues_fill(struct bound *b, uint64_t now)
 {
 	struct shed *s = b->shed;
 	uint64_t kept, sweep;
 
-	if (s->sweeping)
-		return shed_sweep_step(s) < 0 ? RETRY_USEC : 0;
-	if (s->queues[SHED_FRESH].count || s->queues[SHED_SOLE].count)
+	if (has_old(b, now) || s->queues[SHED_SOLE].count)
 		return 0;
 	kept = shed_retry_kept(s, now);
 	if (!kept)
 		return 0;
 	sweep = now < b->sweep_due_usec ? b->sweep_due_usec - now : 0;
-	if (!sweep && (s->incomplete || kept == UINT64_MAX)) {
-		shed_sweep_begin(s, b->ram, false);
-		b->sweep_due_usec = now + b->sweep_wait_usec;
-		if (b->sweep_wait_usec < SWEEP_WAIT_MAX_USEC)
-			b->sweep_wait_usec *= 2;
-		return 0;
-	}
-	return kept < sweep || !s->incomplete ? kept : sweep;
+	/* What is kept may be all there is; or what left a queue unseen is not. */
+	if (!sweep && !s->sweeping)
+		sweep_begin(b, now);
+	if (s->queues[SHED_FRESH].pages && kept > RETRY_USEC)
+		kept = RETRY_USEC;
+	return s->sweeping ? 0 : kept < sweep ? kept : sweep;
 }
 
 /* Sheds until the goal is met or the turn is over. Return: as bound_turn(). */
@@ -172,9 +203,14 @@ static uint64_t goal_work(struct bound *b, uint64_t begun)
 
 	while (!wait && shed_goal_left(&b->goal) && now_usec() - begun < TURN_USEC) {
 		wait = queues_fill(b, begun);
-		if (wait || s->sweeping)
+		if (wait)
 			continue;
-		bool fresh = s->queues[SHED_FRESH].count > 0;
+		bool fresh = has_old(b, begun);
+
+		if (!fresh && !s->queues[SHED_SOLE].count) {
+			sweep_work(b, begun);
+			continue;
+		}
 
 		b->goal.held_only = fresh && held_any(&s->held, begun);
 		if (shed_piece(s, fresh ? SHED_FRESH : SHED_SOLE, &b->goal) < 0)
@@ -196,6 +232,7 @@ static uint64_t bound_work(struct bound *b, uint64_t now)
 		b->state = WIRE_STATE_BRAKED;
 		return wait;
 	}
+	now = now_usec();
 	wait = mounts_begin(b->shed->mounts) < 0 ? RETRY_USEC : goal_work(b, now);
 	mounts_end(b->shed->mounts);
 	b->cpu_usec += thread_usec() - cpu;
@@ -218,10 +255,12 @@ uint64_t bound_turn(struct bound *b)
 		   b->unmapped_pages > b->limit_pages / 100 * NEAR_PERCENT;
 	wake_set(b, room);
 	bound_sample(b, now);
+	bool sweeping = sweep_work(b, now);
 	if (!shed_goal_left(&b->goal)) {
 		b->state = b->limit_pages == UINT64_MAX ? WIRE_STATE_OFF : WIRE_STATE_UNDER;
 		/* What comes back of what was evicted shows for a while. */
-		return b->brake.idle_seconds < BRAKE_SECONDS ? USEC_PER_SEC : BOUND_NEVER;
+		return sweeping ? 0
+		       : b->brake.idle_seconds < BRAKE_SECONDS ? USEC_PER_SEC : BOUND_NEVER;
 	}
 	return bound_work(b, now);
 }

@@ -98,6 +98,7 @@ static bool queues_fill(struct request *q)
 	struct shed *s = &q->agent->shed;
 	int r = 1;
 
+	shed_forget(s);
 	shed_sweep_begin(s, &q->agent->census.ram, true);
 	while (r > 0 && !must_stop(q))
 		r = shed_sweep_step(s);
@@ -139,9 +140,6 @@ void free_bytes(struct agent *a, const struct wire_free *request, struct wire_fr
 	if (!q.left_bytes)
 		ret->stopped = WIRE_STOPPED_DONE;
 	/* The queues were filled for this request; a limit fills them in its own order. */
-	for (int i = 0; i < SHED_QUEUES; i++)
-		spans_done(&a->shed.queues[i]);
-	a->shed.incomplete = true;
-	a->shed.sweeping = false;
+	shed_forget(&a->shed);
 	ret->usec = now_usec() - start;
 }

@@ -6,6 +6,10 @@
 /* Not seen in three of the sensor's turns. */
 #define UNSEEN_SEC (3 * HEAT_DUTY_PERIOD_USEC / USEC_PER_SEC)
 
+/* A window of read-ahead is at most a few MiB (read_ahead_kb): no reader is that slow. The age is
+ * cut to whole seconds. */
+#define AWAITED_SEC 2
+
 #define USED_MORE_THAN_ONCE (SCAN_ACTIVE | SCAN_WORKINGSET)
 
 static bool has_sensor(const struct heat *h)
@@ -29,6 +33,7 @@ struct heat_view heat_look(const struct heat *h, const struct scan_page *page, u
 			watch_heat(h->watch, frame, mapping, page->index - page->offset);
 
 		view.hot = heat.known && heat.uses > 1 && heat.age_sec < h->hot_sec;
+		view.awaited = heat.known && !heat.uses && heat.age_sec < AWAITED_SEC;
 		view.age_class = (uint8_t)watch_age_class(heat);
 		if (heat.known)
 			view.age_sec = heat.age_sec < UINT16_MAX ? (uint16_t)heat.age_sec

@@ -39,10 +39,12 @@ struct heat {
 
 /**
  * struct heat_view - what one page's use amounts to
+ * @awaited: it was read ahead just now, and whoever reads is about to come to it
  * @age_sec: UINT16_MAX: not known
  */
 struct heat_view {
 	bool hot;
+	bool awaited;
 	uint16_t age_sec;
 	uint8_t age_class; /* of wire_report's counts */
 };

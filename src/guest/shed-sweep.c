@@ -10,8 +10,6 @@
 
 void shed_sweep_begin(struct shed *s, const struct ram *ram, bool by_superpage)
 {
-	for (int i = 0; i < SHED_QUEUES; i++)
-		spans_done(&s->queues[i]);
 	walk_begin(&s->walk, s->memmap, ram);
 	s->by_superpage = by_superpage;
 	s->sweeping = true;

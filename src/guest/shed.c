@@ -32,11 +32,10 @@ void shed_init(struct shed *s)
 	s->incomplete = true;
 }
 
-void shed_done(struct shed *s)
+void shed_forget(struct shed *s)
 {
 	for (int i = 0; i < SHED_QUEUES; i++)
 		spans_done(&s->queues[i]);
-	held_done(&s->held);
 	s->sweeping = false;
 	s->incomplete = true;
 	s->kept_wait_usec = KEPT_WAIT_USEC;
@@ -75,6 +74,7 @@ static int run_take(const struct watch_run *run, void *userdata)
 		.generation = run->generation,
 	};
 
+	s->added_usec = now_usec();
 	return queue_push(s, SHED_FRESH, &key, run->index, run->count, 0);
 }
 
@@ -104,7 +104,7 @@ static enum fate shed_judge(unsigned i, const struct scan_page *page, uint64_t f
 		heat_look(p->shed->heat, page, frame, p->key.mapping, p->now_usec);
 	unsigned node = nodes_of(p->shed->nodes, frame);
 
-	if (heat.hot)
+	if (heat.hot || heat.awaited)
 		return FATE_HOT;
 	if (!p->goal->pages[node])
 		return FATE_OTHER;
@@ -235,16 +235,28 @@ int shed_piece(struct shed *s, enum shed_queue from, struct shed_goal *goal)
 	return r < 0 ? r : 1;
 }
 
+/* Those kept are older than what is still to come to its turn. */
+static void kept_go_first(struct shed *s)
+{
+	struct spans rest;
+	struct file_key key;
+	uint64_t index;
+	uint32_t count;
+
+	while (spans_pop(&s->queues[SHED_FRESH], &key, &index, &count))
+		(void)queue_push(s, SHED_KEPT, &key, index, count, 0);
+	rest = s->queues[SHED_FRESH];
+	s->queues[SHED_FRESH] = s->queues[SHED_KEPT];
+	s->queues[SHED_KEPT] = rest;
+}
+
 uint64_t shed_retry_kept(struct shed *s, uint64_t now_usec)
 {
-	struct spans fresh = s->queues[SHED_FRESH];
-
 	if (!s->queues[SHED_KEPT].count)
 		return UINT64_MAX;
 	if (now_usec < s->kept_due_usec)
 		return s->kept_due_usec - now_usec;
-	s->queues[SHED_FRESH] = s->queues[SHED_KEPT];
-	s->queues[SHED_KEPT] = fresh;
+	kept_go_first(s);
 	s->kept_due_usec = now_usec + s->kept_wait_usec;
 	if (s->kept_wait_usec < KEPT_WAIT_MAX_USEC)
 		s->kept_wait_usec *= 2;

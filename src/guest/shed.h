@@ -47,6 +47,7 @@ struct shed {
 	bool sweeping;
 	bool by_superpage;
 	struct walk walk;
+	uint64_t added_usec; /* when something entered the cache last, as far as was told */
 	uint64_t kept_due_usec;
 	uint64_t kept_wait_usec;
 	uint64_t evicted_pages; /* ever */
@@ -71,9 +72,9 @@ struct shed_goal {
 void shed_init(struct shed *s);
 
 /**
- * shed_done() - forget all queues, and what the host holds
+ * shed_forget() - empty all queues, and free their memory
  */
-void shed_done(struct shed *s);
+void shed_forget(struct shed *s);
 
 /**
  * shed_drain() - take in what has entered the cache
@@ -84,7 +85,7 @@ void shed_done(struct shed *s);
 int shed_drain(struct shed *s, bool keep);
 
 /**
- * shed_sweep_begin() - begin a sweep: the queues are emptied and filled anew
+ * shed_sweep_begin() - begin a sweep, which adds all that is cold to the queues
  * @by_superpage: what would complete a superpage goes to SHED_SUPER
  */
 void shed_sweep_begin(struct shed *s, const struct ram *ram, bool by_superpage);
