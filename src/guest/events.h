@@ -149,7 +149,8 @@ struct watch_cpu {
 	unsigned long long read_from;
 	unsigned long long read_to; /* pages before it are stamped */
 	unsigned long long read_last;
-	unsigned long long padding[4]; /* to whole cache lines */
+	unsigned long long untyped;
+	unsigned long long padding[3]; /* to whole cache lines */
 };
 
 #endif

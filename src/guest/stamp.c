@@ -8,7 +8,8 @@ _Static_assert(EVICTED_CLASSES == WIRE_AGE_CLASSES, "an entry holds every class 
 /* In seconds of 2^30 ns. */
 static unsigned stamp_age(unsigned second, uint64_t now_ns)
 {
-	return (stamp_second(now_ns >> STAMP_SECOND_SHIFT) + STAMP_SECONDS - second) % STAMP_SECONDS;
+	return (stamp_second(now_ns >> STAMP_SECOND_SHIFT) + STAMP_SECONDS - second) %
+	       STAMP_SECONDS;
 }
 
 static uint32_t age_sec(uint64_t seconds)

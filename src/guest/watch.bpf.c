@@ -63,6 +63,7 @@ struct {
 /* In. */
 unsigned long long wake_pages = ~0ull;
 unsigned int wake_batch = 64;
+unsigned int sensing;		  /* the sensor is on */
 unsigned long long evicted_until; /* the second from which on all that was evicted is forgotten */
 
 /* Both. */
@@ -159,12 +160,12 @@ static __noinline void file_read(struct watch_cpu *cpu, unsigned long address)
 	cpu->followed = host && run->magic != HUGETLBFS_MAGIC;
 }
 
-/* Global functions are verified once, not on each path and in each turn of a loop that calls them:
- * the kernel takes seconds for what is written as one. */
-__noinline int page_returned(struct watch_cpu *cpu, unsigned long index)
+/* A global function is verified once, not once for each turn of the loop that calls it. */
+__noinline int page_returned(__u32 number, unsigned long index)
 {
-	__u32 slot;
+	struct watch_cpu *cpu = bpf_map_lookup_elem(&cpus, &number);
 	__u64 *entry;
+	__u32 slot;
 
 	if (!cpu)
 		return 0;
@@ -179,14 +180,14 @@ __noinline int page_returned(struct watch_cpu *cpu, unsigned long index)
 }
 
 /* Whether one of the pages had been evicted less than a minute ago; those have come back then. */
-__noinline int pages_returned(struct watch_cpu *cpu, unsigned long index, unsigned int pages)
+static __noinline int pages_returned(__u32 number, unsigned long index, unsigned int pages)
 {
 	int found = 0;
 
 	for (unsigned int i = 0; i < FOLIO_MAX; i++) {
 		if (i >= pages)
 			break;
-		found += page_returned(cpu, index + i);
+		found |= page_returned(number, index + i);
 	}
 	return found;
 }
@@ -227,7 +228,7 @@ static __always_inline void page_note(struct watch_cpu *cpu, unsigned long folio
 	run->count += pages;
 	pages_count(cpu, pages);
 	if (cpu->second < evicted_until)
-		uses = pages_returned(cpu, head->index, pages) > 0;
+		uses = pages_returned(cpu->event.cpu, head->index, pages);
 	stamp = stamp_of(folio);
 	if (stamp)
 		*stamp = stamp_make(stamp_second(cpu->second),
@@ -270,25 +271,39 @@ static __always_inline void page_used(struct watch_cpu *cpu, unsigned long folio
 	*stamp = stamp_make(stamp_second(cpu->second), tag, uses);
 }
 
-/* The kernel types the pointer, so that its fields are read without a call; memory takes the type
- * away again, for what is computed from the pointer itself. */
+/* A typed pointer is one that the verifier lets nobody compute with; through memory it becomes a
+ * number. Another task may come in between: then a frame gets a tag that fits no page. */
+static __always_inline unsigned long untyped(struct watch_cpu *cpu, const void *pointer)
+{
+	volatile unsigned long long *at = &cpu->untyped;
+
+	*at = (unsigned long)pointer;
+	return *at;
+}
+
+/* Here the folio's fields are read without a call. */
 SEC("fentry/folio_mark_accessed")
 int page_accessed(unsigned long long *ctx)
 {
-	const void *typed = (const void *)ctx[0];
-	volatile unsigned long folio = ctx[0];
-	__u32 number = bpf_get_smp_processor_id();
-	struct watch_cpu *cpu = bpf_map_lookup_elem(&cpus, &number);
-	struct head head = {
-		.flags = *(unsigned long *)(typed + page_flags_offset()),
-		.mapping = *(unsigned long *)(typed + bpf_core_field_offset(struct page, mapping)),
-		.index = *(unsigned long *)(typed + page_index_offset()),
-	};
+	const void *folio = (const void *)ctx[0];
+	struct watch_cpu *cpu;
+	struct head head;
+	__u32 number;
 
-	if (!cpu || !head_is_cache(&head))
+	if (!sensing)
+		return 0;
+	number = bpf_get_smp_processor_id();
+	cpu = bpf_map_lookup_elem(&cpus, &number);
+	if (!cpu)
+		return 0;
+	head.flags = *(unsigned long *)(folio + page_flags_offset());
+	head.mapping =
+		untyped(cpu, *(void **)(folio + bpf_core_field_offset(struct page, mapping)));
+	head.index = *(unsigned long *)(folio + page_index_offset());
+	if (!head_is_cache(&head))
 		return 0;
 	time_read(cpu);
-	page_used(cpu, folio, &head);
+	page_used(cpu, untyped(cpu, folio), &head);
 	return 0;
 }
 
@@ -317,7 +332,7 @@ int pages_got(struct bpf_raw_tracepoint_args *ctx)
 	struct watch_cpu *cpu = bpf_map_lookup_elem(&cpus, &number);
 	unsigned long index;
 
-	if (!cpu)
+	if (!sensing || !cpu)
 		return 0;
 	time_read(cpu);
 	index = read_begin(cpu, mapping, ctx->args[1], last);

@@ -313,19 +313,17 @@ uint64_t watch_lost(const struct watch *w)
 
 int watch_sense(struct watch *w, bool on)
 {
-	int r;
+	int r = w->sensor == WIRE_HEAT_NONE ? -EOPNOTSUPP : 0;
 
-	if (w->sensor == WIRE_HEAT_NONE)
-		return -EOPNOTSUPP;
-	if (on == (w->sense != NULL))
-		return 0;
-	if (on) {
+	if (r >= 0 && on && !w->sense)
 		r = sensor_attach(w);
-		w->sense_ns = now_ns();
+	if (r < 0 || on == w->skel->bss->sensing)
 		return r;
-	}
-	sensor_detach(w);
-	w->sensed_ns += now_ns() - w->sense_ns;
+	if (on)
+		w->sense_ns = now_ns();
+	else
+		w->sensed_ns += now_ns() - w->sense_ns;
+	w->skel->bss->sensing = on;
 	return 0;
 }
 
@@ -344,7 +342,7 @@ struct watch_heat watch_heat(const struct watch *w, uint64_t pfn, uint64_t mappi
 
 	if (pfn >= w->stamps_count)
 		return (struct watch_heat){ .known = false };
-	if (w->sense)
+	if (w->skel->bss->sensing)
 		clock.sensed_ns += clock.now_ns - w->sense_ns;
 	return stamp_heat(__atomic_load_n(&w->stamps[pfn], __ATOMIC_RELAXED),
 			  stamp_tag(mapping, index), &clock);

@@ -3,7 +3,8 @@
  * Opens a watch and does what lines on standard input say; each answer is one line of JSON.
  *
  *   sensor | sense on|off | wake PAGES | wait MSEC | drain | counts | memlock | sweep
- *   heat PATH INDEX COUNT | evicted PATH INDEX COUNT CLASS | returns | cost COUNT
+ *   heat PATH INDEX COUNT | evicted PATH INDEX COUNT CLASS | returns | cost | read PATH INDEX COUNT
+ * | open | close
  */
 #include <dirent.h>
 #include <errno.h>
@@ -72,7 +73,7 @@ static int wait_wake(struct tool *t, int msec)
 		      (unsigned long long)now_usec());
 }
 
-/* What the maps of this process's BPF programs take, by the kernel's account. */
+/* What the maps of this process's BPF programs take: kernels before 6.4 only estimate memlock. */
 static unsigned long long maps_bytes(void)
 {
 	_cleanup_closedir_ DIR *dir = opendir("/proc/self/fdinfo");
@@ -80,16 +81,15 @@ static unsigned long long maps_bytes(void)
 
 	for (struct dirent *entry; dir && (entry = readdir(dir));) {
 		char path[300], line[200];
+		unsigned long long value = 0, entries = 0;
 
 		snprintf(path, sizeof(path), "/proc/self/fdinfo/%s", entry->d_name);
 		_cleanup_fclose_ FILE *info = fopen(path, "re");
-		unsigned long long bytes, map = 0;
-
 		while (info && fgets(line, sizeof(line), info)) {
-			map |= strncmp(line, "map_type:", 9) == 0;
-			if (map && sscanf(line, "memlock: %llu", &bytes) == 1)
-				sum += bytes;
+			sscanf(line, "value_size: %llu", &value);
+			sscanf(line, "max_entries: %llu", &entries);
 		}
+		sum += (value ? value : 1) * entries;
 	}
 	return sum;
 }
@@ -148,23 +148,27 @@ static int returns(const struct tool *t)
 	return printf("]}\n");
 }
 
-/* Turn the sensor on and off: what one turn of both takes. */
-static int cost(const struct tool *t, unsigned count)
+static double cpu_usec(void)
 {
-	struct rusage before, after;
+	struct rusage use;
+
+	getrusage(RUSAGE_SELF, &use);
+	return (double)(use.ru_stime.tv_sec + use.ru_utime.tv_sec) * 1e6 +
+	       (double)(use.ru_stime.tv_usec + use.ru_utime.tv_usec);
+}
+
+/* Read a file from page index on, so many pages, one call each. */
+static int read_pages(int fd, unsigned long long index, unsigned count)
+{
+	static char page[4096];
+	double cpu = cpu_usec();
 	uint64_t start = now_usec();
 
-	getrusage(RUSAGE_SELF, &before);
-	for (unsigned i = 0; i < count; i++) {
-		watch_sense(t->watch, true);
-		watch_sense(t->watch, false);
-	}
-	getrusage(RUSAGE_SELF, &after);
-	return printf("{\"usec\": %.1f, \"cpu_usec\": %.1f}\n",
-		      (double)(now_usec() - start) / count,
-		      ((double)(after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1e6 +
-		       (double)(after.ru_stime.tv_usec - before.ru_stime.tv_usec)) /
-			      count);
+	for (unsigned i = 0; i < count; i++)
+		if (pread(fd, page, sizeof(page), (off_t)((index + i) * sizeof(page))) <= 0)
+			return error_say(errno);
+	return printf("{\"usec\": %llu, \"cpu_usec\": %.0f}\n",
+		      (unsigned long long)(now_usec() - start), cpu_usec() - cpu);
 }
 
 static int sense(const struct tool *t, bool on)
@@ -174,18 +178,48 @@ static int sense(const struct tool *t, bool on)
 	return r < 0 ? error_say(r) : printf("{}\n");
 }
 
+static int sense_cost(const struct tool *t)
+{
+	double cpu = cpu_usec();
+	uint64_t start = now_usec();
+
+	watch_sense(t->watch, true);
+	watch_sense(t->watch, false);
+	return printf("{\"usec\": %llu, \"cpu_usec\": %.0f}\n",
+		      (unsigned long long)(now_usec() - start), cpu_usec() - cpu);
+}
+
+static int watch_begin(struct tool *t)
+{
+	char reason[200];
+	double cpu = cpu_usec();
+	uint64_t start = now_usec();
+	int r = watch_open(&t->watch, t->frames, reason, sizeof(reason));
+
+	return r < 0 ? error_say(r)
+		     : printf("{\"usec\": %llu, \"cpu_usec\": %.0f}\n",
+			      (unsigned long long)(now_usec() - start), cpu_usec() - cpu);
+}
+
+/* Without a watch there is nothing to obey but to begin one. */
 static int obey_plain(struct tool *t, const char *line)
 {
 	unsigned long long number;
 
+	if (strncmp(line, "close", 5) == 0) {
+		t->watch = watch_close(t->watch);
+		return printf("{}\n");
+	}
+	if (!t->watch)
+		return strncmp(line, "open", 4) == 0 ? watch_begin(t) : error_say(ENOENT);
+	if (strncmp(line, "cost", 4) == 0)
+		return sense_cost(t);
 	if (sscanf(line, "wake %llu", &number) == 1) {
 		watch_wake_after(t->watch, number);
 		return printf("{}\n");
 	}
 	if (sscanf(line, "wait %llu", &number) == 1)
 		return wait_wake(t, (int)number);
-	if (sscanf(line, "cost %llu", &number) == 1)
-		return cost(t, (unsigned)number);
 	if (strncmp(line, "sense ", 6) == 0)
 		return sense(t, strncmp(line + 6, "on", 2) == 0);
 	if (strncmp(line, "sensor", 6) == 0)
@@ -220,6 +254,8 @@ static int obey(struct tool *t, const char *line)
 		return heat(t, fd, index, count);
 	if (strcmp(verb, "evicted") == 0)
 		return evict(t, fd, index, count, age_class);
+	if (strcmp(verb, "read") == 0)
+		return read_pages(fd, index, count);
 	return error_say(EINVAL);
 }
 
