@@ -6,14 +6,14 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "host/limits.h"
+#include "host/limit-file.h"
 #include "host/report.h"
 
 void cache_limit_load(struct manager *m, struct vm *vm)
 {
 	const char *name = vm->config.name;
 	struct limit_text limit = { 0 };
-	int r = limits_read(m->state_dir, name, &limit);
+	int r = limit_file_read(m->state_dir, name, &limit);
 
 	vm->quiet = m->dry_run;
 	if (r == -EBADMSG)
@@ -99,7 +99,7 @@ static void limit_change(struct manager *m, struct call *call, struct vm *vm, co
 		call_reply(call, answer(vm, note_of(vm, &limit), true));
 		return;
 	}
-	r = limits_write(m->state_dir, vm->config.name, &limit);
+	r = limit_file_write(m->state_dir, vm->config.name, &limit);
 	if (r < 0) {
 		call_error(call, "failed", "the limit cannot be kept in %s/limits.d: %s",
 			   m->state_dir, strerror(-r));

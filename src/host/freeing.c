@@ -88,7 +88,7 @@ static bool answer_valid(const struct freeing *f, const struct wire_freed *a)
 		       INT64_MAX;
 }
 
-static const char *failure(int error)
+const char *freeing_failure(int error)
 {
 	switch (error) {
 	case -EREMOTEIO:
@@ -113,7 +113,7 @@ static void on_freed(struct vm *vm, int result, const struct wire_freed *a, void
 
 	(void)vm;
 	if (result < 0) {
-		freeing_end(f, failure(result));
+		freeing_end(f, freeing_failure(result));
 		return;
 	}
 	if (!answer_valid(f, a)) {
@@ -146,7 +146,7 @@ static int on_turn(sd_event_source *s, uint64_t usec, void *userdata)
 	f->asked_bytes = f->bytes - done_bytes(f->entry);
 	r = vm_give(f->vm, f->asked_bytes, flags, TURN_USEC, now_usec() + ANSWER_USEC, on_freed, f);
 	if (r < 0)
-		freeing_end(f, failure(r));
+		freeing_end(f, freeing_failure(r));
 	return 0;
 }
 
@@ -162,7 +162,7 @@ static void turn_later(struct freeing *f)
 	int r = turn_after(f, PAUSE_USEC);
 
 	if (r < 0)
-		freeing_end(f, failure(r));
+		freeing_end(f, freeing_failure(r));
 }
 
 int freeing_start(struct vm *vm, uint64_t bytes, struct ledger_entry *entry,

@@ -35,6 +35,9 @@ int freeing_start(struct vm *vm, uint64_t bytes, struct ledger_entry *entry,
 /** freeing_free() - stop. A guest that was asked may still do it. Return: NULL. */
 struct freeing *freeing_free(struct freeing *f);
 
+/** freeing_failure() - why it could not be done, for people, from -errno */
+const char *freeing_failure(int error);
+
 /** freeing_bytes() - what all steps together brought; step "free" was there before */
 uint64_t freeing_bytes(const struct ledger_entry *entry);
 

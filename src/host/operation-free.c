@@ -63,7 +63,7 @@ static void free_start(struct operation *o)
 
 	if (r >= 0)
 		return;
-	snprintf(e->error, sizeof(e->error), "%s", strerror(-r));
+	snprintf(e->error, sizeof(e->error), "%s", freeing_failure(r));
 	operation_free_reply(o);
 }
 

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
-#include "host/limits.h"
+#include "host/limit-file.h"
 
 static char dir[] = "/tmp/pagepact-limits-XXXXXX", state_dir[64];
 
@@ -46,7 +46,7 @@ static void test_nothing_kept(void **state)
 	struct limit_text limit;
 
 	(void)state;
-	assert_int_equal(limits_read(state_dir, "a", &limit), 0);
+	assert_int_equal(limit_file_read(state_dir, "a", &limit), 0);
 }
 
 static void test_round_trip(void **state)
@@ -61,11 +61,11 @@ static void test_round_trip(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
-		assert_int_equal(limits_write(state_dir, "a", &limits[i]), 0);
-		assert_int_equal(limits_read(state_dir, "a", &limit), 1);
+		assert_int_equal(limit_file_write(state_dir, "a", &limits[i]), 0);
+		assert_int_equal(limit_file_read(state_dir, "a", &limit), 1);
 		assert_memory_equal(&limit, &limits[i], sizeof(limit));
 	}
-	assert_int_equal(limits_read(state_dir, "b", &limit), 0);
+	assert_int_equal(limit_file_read(state_dir, "b", &limit), 0);
 }
 
 /* A write that was cut short by a crash leaves its own file, which the next one takes over. */
@@ -76,9 +76,9 @@ static void test_left_over(void **state)
 
 	(void)state;
 	put(".a.new", "123", 3);
-	assert_int_equal(limits_write(state_dir, "a", &off), 0);
+	assert_int_equal(limit_file_write(state_dir, "a", &off), 0);
 	assert_int_equal(access(path_of(".a.new"), F_OK), -1);
-	assert_int_equal(limits_read(state_dir, "a", &limit), 1);
+	assert_int_equal(limit_file_read(state_dir, "a", &limit), 1);
 	assert_int_equal(limit.kind, LIMIT_TEXT_OFF);
 }
 
@@ -98,13 +98,13 @@ static void test_damaged(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		put("bad", bad[i].text, bad[i].size);
-		assert_int_equal(limits_read(state_dir, "bad", &limit), -EBADMSG);
+		assert_int_equal(limit_file_read(state_dir, "bad", &limit), -EBADMSG);
 		assert_int_equal(limit.bytes, 7);
 	}
 	assert_int_equal(mkfifo(path_of("fifo"), 0600), 0);
-	assert_int_equal(limits_read(state_dir, "fifo", &limit), -EBADMSG);
+	assert_int_equal(limit_file_read(state_dir, "fifo", &limit), -EBADMSG);
 	assert_int_equal(symlink("a", path_of("link")), 0);
-	assert_int_equal(limits_read(state_dir, "link", &limit), -ELOOP);
+	assert_int_equal(limit_file_read(state_dir, "link", &limit), -ELOOP);
 }
 
 static void test_cannot_be_kept(void **state)
@@ -112,9 +112,9 @@ static void test_cannot_be_kept(void **state)
 	const struct limit_text off = { .kind = LIMIT_TEXT_OFF };
 
 	(void)state;
-	assert_int_equal(limits_write("/proc/none", "a", &off), -ENOENT);
+	assert_int_equal(limit_file_write("/proc/none", "a", &off), -ENOENT);
 	assert_int_equal(mkdir(path_of("is-a-directory"), 0700), 0);
-	assert_int_equal(limits_write(state_dir, "is-a-directory", &off), -EISDIR);
+	assert_int_equal(limit_file_write(state_dir, "is-a-directory", &off), -EISDIR);
 	assert_int_equal(access(path_of(".is-a-directory.new"), F_OK), -1);
 }
 

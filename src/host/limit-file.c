@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/limits.h"
+#include "host/limit-file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@ static int dir_open(const char *state_dir)
 	return RET_ERRNO(openat(state, "limits.d", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }
 
-int limits_read(const char *state_dir, const char *name, struct limit_text *ret)
+int limit_file_read(const char *state_dir, const char *name, struct limit_text *ret)
 {
 	_cleanup_close_ int dir = dir_open(state_dir);
 	_cleanup_close_ int fd = -1;
@@ -77,7 +77,7 @@ static int text_write(int dir, const char *name, const char *text)
 	return RET_ERRNO(fsync(fd));
 }
 
-int limits_write(const char *state_dir, const char *name, const struct limit_text *limit)
+int limit_file_write(const char *state_dir, const char *name, const struct limit_text *limit)
 {
 	char number[LIMIT_TEXT_SIZE], text[LIMIT_TEXT_SIZE + 2], temporary[300];
 	int r = dirs_make(state_dir);
