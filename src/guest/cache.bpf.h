@@ -8,6 +8,8 @@
 
 #include "compat.bpf.h"
 
+#define XA_SHIFT	6 /* XA_CHUNK_SHIFT, include/linux/xarray.h */
+#define XA_MASK		63
 #define XA_DEPTH_MAX	12	   /* 64 bits of index in steps of 6, and the entry itself */
 #define HUGETLBFS_MAGIC 0x958458f6 /* linux/magic.h */
 
@@ -35,6 +37,26 @@ static __always_inline unsigned long page_frame(unsigned long page, unsigned lon
 static __always_inline bool xa_is_node(unsigned long entry)
 {
 	return (entry & 3) == 2 && entry > 4096;
+}
+
+/* The node whose slots are the pages around an index; 0 where the tree has none there. */
+static __always_inline unsigned long cache_leaf(struct address_space *mapping, unsigned long index)
+{
+	unsigned long entry = (unsigned long)BPF_CORE_READ(mapping, i_pages.xa_head);
+	bool first = true;
+
+	for (int depth = 0; depth < XA_DEPTH_MAX && xa_is_node(entry); depth++) {
+		struct xa_node *node = (void *)(entry - 2);
+		unsigned int shift = BPF_CORE_READ(node, shift) & 63;
+
+		if (first && index >> shift >> XA_SHIFT)
+			return 0;
+		if (!shift)
+			return (unsigned long)node;
+		first = false;
+		bpf_probe_read_kernel(&entry, sizeof(entry), &node->slots[index >> shift & XA_MASK]);
+	}
+	return 0;
 }
 
 /* The page cache's entry at an index: a folio, or 0 for none and for a shadow of one. */

@@ -64,14 +64,25 @@ int memmap_scan(struct memmap *m, uint64_t pfn, unsigned count, uint64_t *ret_us
 	return r;
 }
 
-int memmap_peek(struct memmap *m, int fd, uint64_t index, unsigned count)
+static int memmap_look(struct memmap *m, int fd, uint64_t index, unsigned count, bool presence)
 {
 	if (count > SCAN_CHUNK_PAGES)
 		return -EINVAL;
 	m->skel->bss->peek_fd = fd;
+	m->skel->bss->peek_presence = presence;
 	m->skel->bss->chunk_pfn = index;
 	m->skel->bss->chunk_pages = count;
 	return loader_run(m->skel->progs.peek_range);
+}
+
+int memmap_peek(struct memmap *m, int fd, uint64_t index, unsigned count)
+{
+	return memmap_look(m, fd, index, count, false);
+}
+
+int memmap_presence(struct memmap *m, int fd, uint64_t index, unsigned count)
+{
+	return memmap_look(m, fd, index, count, true);
 }
 
 const struct scan_page *memmap_pages(const struct memmap *m)

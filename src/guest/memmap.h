@@ -46,6 +46,12 @@ int memmap_scan(struct memmap *m, uint64_t pfn, unsigned count, uint64_t *ret_us
 int memmap_peek(struct memmap *m, int fd, uint64_t index, unsigned count);
 
 /**
+ * memmap_presence() - as memmap_peek(), cheaper, telling of each page only whether it is cached
+ * (SCAN_FILE) or not (SCAN_FREE)
+ */
+int memmap_presence(struct memmap *m, int fd, uint64_t index, unsigned count);
+
+/**
  * memmap_pages() - the last chunk's pages, valid until the next call
  */
 const struct scan_page *memmap_pages(const struct memmap *m);

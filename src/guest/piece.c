@@ -153,7 +153,7 @@ int piece_evict(struct memmap *memmap, struct piece *piece, piece_judge_fn *judg
 	piece_mark_parts(piece, pages);
 	if (!piece_drop(piece))
 		return 0;
-	r = memmap_peek(memmap, piece->fd, piece->index, piece->count);
+	r = memmap_presence(memmap, piece->fd, piece->index, piece->count);
 	if (r < 0)
 		return r;
 	piece_conclude(piece, memmap_pages(memmap));

@@ -32,6 +32,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 unsigned long long chunk_pfn;
 unsigned int chunk_pages;
 int peek_fd;
+bool peek_presence; /* what is asked is only whether pages are cached */
 
 /* Out. */
 struct scan_page pages[SCAN_CHUNK_PAGES];
@@ -46,6 +47,9 @@ static unsigned int free_until; /* end of the free block that was met last, in p
 static bool in_free_block;
 static unsigned long vmemmap;
 static unsigned long peek_mapping;
+static unsigned long leaf[1 << XA_SHIFT];
+static unsigned long leaf_block;
+static bool leaf_there;
 static unsigned long last_mapping;
 static unsigned short last_owner;
 static struct {
@@ -299,26 +303,83 @@ int scan_chunk(void *ctx)
 	return 1;
 }
 
+/* The 64 entries of the cache's tree around an index, read in one go: neighbours share a leaf. */
+__noinline int leaf_read(unsigned long block)
+{
+	unsigned long index = block << XA_SHIFT, node = cache_leaf((void *)peek_mapping, index);
+
+	leaf_block = block;
+	leaf_there = node && bpf_probe_read_kernel(leaf, sizeof(leaf),
+						   &((struct xa_node *)node)->slots[0]) == 0;
+	return 0;
+}
+
+/* The page cache's entry at an index: a folio, or 0 for none and for a shadow of one. */
+static __always_inline unsigned long peek_lookup(unsigned long index)
+{
+	unsigned long entry;
+
+	if (index >> XA_SHIFT != leaf_block)
+		leaf_read(index >> XA_SHIFT);
+	/* One page alone is in no leaf, a superpage in the node above. */
+	if (!leaf_there)
+		return cache_lookup((void *)peek_mapping, index);
+	entry = leaf[index & XA_MASK];
+	/* A large folio stands in its first slot; the others name that one. */
+	if ((entry & 3) == 2 && entry < 64 << 2)
+		entry = leaf[entry >> 2 & XA_MASK];
+	return entry & 3 ? 0 : entry;
+}
+
+/* Into head, by one read where the folio is a page. */
+static __always_inline bool peek_head(unsigned long folio)
+{
+	if (bpf_probe_read_kernel(raw, bpf_core_type_size(struct page), (void *)folio) < 0)
+		return false;
+	head.address = folio;
+	head.flags = raw_long(0, page_flags_offset());
+	head.mapping = raw_long(0, bpf_core_field_offset(struct page, mapping));
+	head.index = raw_long(0, page_index_offset());
+	head.type = raw_int(0, bpf_core_field_offset(struct page, _mapcount));
+	head.refcount = raw_int(0, bpf_core_field_offset(struct page, _refcount));
+	head.order = 0;
+	head.whole_mapped = false;
+	if (page_flag(head.flags, PG_head)) {
+		head.address = 0;
+		head_read(folio);
+	}
+	return true;
+}
+
 __noinline int peek_visit(unsigned int i)
 {
 	unsigned long index = chunk_pfn + i;
 	unsigned long folio, address;
+	int mapcount;
 
 	if (i >= SCAN_CHUNK_PAGES)
 		return 0;
 	pages[i].kind = SCAN_FREE;
+	pages[i].order = 0;
 	page_frames[i] = ~0ull;
-	folio = cache_lookup((void *)peek_mapping, index);
+	folio = peek_lookup(index);
 	if (!folio)
 		return 0;
-	head_read(folio);
+	if (peek_presence) {
+		pages[i].kind = SCAN_FILE;
+		return 0;
+	}
+	if (folio != head.address && !peek_head(folio))
+		return 0;
 	/* It may have left the file since, and be another's already. */
 	if (head.mapping != peek_mapping || index < head.index ||
 	    index - head.index >= 1ul << head.order)
 		return 0;
 	page_frames[i] = page_frame(folio, vmemmap);
 	address = folio + (index - head.index) * bpf_core_type_size(struct page);
-	page_describe(&pages[i], address, BPF_CORE_READ((struct page *)address, _mapcount.counter));
+	mapcount = head.order ? BPF_CORE_READ((struct page *)address, _mapcount.counter)
+			      : (int)head.type;
+	page_describe(&pages[i], address, mapcount);
 	return 0;
 }
 
@@ -338,6 +399,7 @@ int peek_range(void *ctx)
 	vmemmap = pages_base();
 	if (!peek_mapping || !vmemmap)
 		return 0;
+	leaf_block = ~0ul;
 	owner_fill(&owners[0], peek_mapping);
 	owners_count = 1;
 	last_mapping = peek_mapping;
