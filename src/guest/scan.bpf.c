@@ -314,6 +314,13 @@ __noinline int leaf_read(unsigned long block)
 	return 0;
 }
 
+/* The verifier has to see the mask, which the compiler knows to be of no use. */
+static __always_inline unsigned long leaf_at(unsigned long slot)
+{
+	barrier_var(slot);
+	return leaf[slot & XA_MASK];
+}
+
 /* The page cache's entry at an index: a folio, or 0 for none and for a shadow of one. */
 static __always_inline unsigned long peek_lookup(unsigned long index)
 {
@@ -324,10 +331,10 @@ static __always_inline unsigned long peek_lookup(unsigned long index)
 	/* One page alone is in no leaf, a superpage in the node above. */
 	if (!leaf_there)
 		return cache_lookup((void *)peek_mapping, index);
-	entry = leaf[index & XA_MASK];
+	entry = leaf_at(index);
 	/* A large folio stands in its first slot; the others name that one. */
 	if ((entry & 3) == 2 && entry < 64 << 2)
-		entry = leaf[entry >> 2 & XA_MASK];
+		entry = leaf_at(entry >> 2);
 	return entry & 3 ? 0 : entry;
 }
 
