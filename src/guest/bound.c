@@ -233,8 +233,8 @@ static uint64_t bound_work(struct bound *b, uint64_t now)
 		return wait;
 	}
 	now = now_usec();
-	wait = mounts_begin(b->shed->mounts) < 0 ? RETRY_USEC : goal_work(b, now);
-	mounts_end(b->shed->mounts);
+	wait = shed_begin(b->shed) < 0 ? RETRY_USEC : goal_work(b, now);
+	shed_end(b->shed);
 	b->cpu_usec += thread_usec() - cpu;
 	b->state = wait ? WIRE_STATE_KEPT : WIRE_STATE_UNDER;
 	return wait;

@@ -35,6 +35,7 @@ struct watch_event {
 #define STAMP_LONG_AGO	   1
 #define STAMP_FIRST	   2
 #define STAMP_SECONDS	   254
+#define STAMP_SECOND_MASK  0xff
 #define STAMP_TAG_SHIFT	   8
 #define STAMP_TAG_MASK	   0x3f
 #define STAMP_USES_SHIFT   14

@@ -134,9 +134,9 @@ void free_bytes(struct agent *a, const struct wire_free *request, struct wire_fr
 		free_step(&q);
 		slab_step(&q);
 	}
-	if (q.left_bytes && a->can_watch && mounts_begin(&a->census.mounts) >= 0)
+	if (q.left_bytes && a->can_watch && shed_begin(&a->shed) >= 0)
 		cache_steps(&q);
-	mounts_end(&a->census.mounts);
+	shed_end(&a->shed);
 	if (!q.left_bytes)
 		ret->stopped = WIRE_STOPPED_DONE;
 	/* The queues were filled for this request; a limit fills them in its own order. */

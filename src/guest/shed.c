@@ -30,6 +30,39 @@ void shed_init(struct shed *s)
 {
 	s->kept_wait_usec = KEPT_WAIT_USEC;
 	s->incomplete = true;
+	s->open_fd = -1;
+}
+
+static void file_close(struct shed *s)
+{
+	close_p(&s->open_fd);
+	s->open_fd = -1;
+	s->open_key = (struct file_key){ 0 };
+}
+
+/* The queues have the pieces of one file one after the other. */
+static int file_get(struct shed *s, const struct file_key *key)
+{
+	if (s->open_fd >= 0 && memcmp(&s->open_key, key, sizeof(*key)) == 0)
+		return s->open_fd;
+	file_close(s);
+	int fd = file_open_key(s->memmap, s->mounts, key);
+	if (fd >= 0) {
+		s->open_fd = fd;
+		s->open_key = *key;
+	}
+	return fd;
+}
+
+int shed_begin(struct shed *s)
+{
+	return mounts_begin(s->mounts);
+}
+
+void shed_end(struct shed *s)
+{
+	file_close(s);
+	mounts_end(s->mounts);
 }
 
 void shed_forget(struct shed *s)
@@ -217,7 +250,7 @@ int shed_piece(struct shed *s, enum shed_queue from, struct shed_goal *goal)
 
 	if (!spans_pop(&s->queues[from], &p.key, &index, &count))
 		return 0;
-	_cleanup_close_ int fd = file_open_key(s->memmap, s->mounts, &p.key);
+	int fd = file_get(s, &p.key);
 	/* Gone, with its pages; or none that we open. */
 	if (fd < 0 && fd != -EBUSY)
 		return 1;

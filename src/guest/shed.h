@@ -38,10 +38,12 @@ enum shed_queue {
 
 struct shed {
 	struct memmap *memmap;
-	struct mounts *mounts; /* between mounts_begin() and mounts_end() where files are opened */
+	struct mounts *mounts;
 	struct heat *heat;
 	const struct nodes *nodes;
 	struct held held;
+	struct file_key open_key; /* the file that the last piece was of, */
+	int open_fd;		  /* as it was opened, or -1; for one batch only */
 	struct spans queues[SHED_QUEUES];
 	bool incomplete; /* something that is cached is in no queue: a sweep is due */
 	bool sweeping;
@@ -98,7 +100,19 @@ void shed_sweep_begin(struct shed *s, const struct ram *ram, bool by_superpage);
 int shed_sweep_step(struct shed *s);
 
 /**
- * shed_piece() - take one piece from a queue, and evict of it what may go
+ * shed_begin() - begin a batch of pieces
+ *
+ * Return: 0 or -errno; shed_end() is to be called in either case.
+ */
+int shed_begin(struct shed *s);
+
+/**
+ * shed_end() - end the batch: no file and no mount stays open
+ */
+void shed_end(struct shed *s);
+
+/**
+ * shed_piece() - take one piece from a queue, and evict of it what may go; in a batch
  *
  * Return: 1 when there was one, 0 when the queue is empty, or -errno.
  */

@@ -255,9 +255,12 @@ int page_added(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
+/* @inside: the use began behind the folio's first page. Within one second it is taken for a reader
+ * who is on its way through the folio: no more than one use. */
 static __always_inline void page_used(struct watch_cpu *cpu, unsigned long folio,
-				      const struct head *head)
+				      const struct head *head, bool inside)
 {
+	unsigned int second = stamp_second(cpu->second);
 	unsigned int tag = stamp_tag(head->mapping, head->index);
 	unsigned short *stamp = stamp_of(folio);
 	unsigned int uses = 0;
@@ -266,9 +269,9 @@ static __always_inline void page_used(struct watch_cpu *cpu, unsigned long folio
 		return;
 	if (stamp_fits(*stamp, tag))
 		uses = stamp_uses(*stamp);
-	if (uses < STAMP_USES_MAX)
+	if (uses < STAMP_USES_MAX && !(inside && uses && (*stamp & STAMP_SECOND_MASK) == second))
 		uses++;
-	*stamp = stamp_make(stamp_second(cpu->second), tag, uses);
+	*stamp = stamp_make(second, tag, uses);
 }
 
 /* A typed pointer is one that the verifier lets nobody compute with; through memory it becomes a
@@ -303,7 +306,7 @@ int page_accessed(unsigned long long *ctx)
 	if (!head_is_cache(&head))
 		return 0;
 	time_read(cpu);
-	page_used(cpu, untyped(cpu, folio), &head);
+	page_used(cpu, untyped(cpu, folio), &head, false);
 	return 0;
 }
 
@@ -342,7 +345,7 @@ int pages_got(struct bpf_raw_tracepoint_args *ctx)
 
 		if (!folio || !head_read(folio, &head) || head.mapping != mapping)
 			break;
-		page_used(cpu, folio, &head);
+		page_used(cpu, folio, &head, index > head.index);
 		index = head.index + head_pages(folio, &head);
 	}
 	cpu->read_to = index;
