@@ -12,9 +12,10 @@ static unsigned stamp_age(unsigned second, uint64_t now_ns)
 	       STAMP_SECONDS;
 }
 
+/* The second of the use may have been almost over, and this one just begun. */
 static uint32_t age_sec(uint64_t seconds)
 {
-	return (uint32_t)((seconds << STAMP_SECOND_SHIFT) / NSEC_PER_SEC);
+	return seconds ? (uint32_t)(((seconds - 1) << STAMP_SECOND_SHIFT) / NSEC_PER_SEC) : 0;
 }
 
 struct watch_heat stamp_heat(uint16_t stamp, unsigned tag, const struct stamp_clock *clock)

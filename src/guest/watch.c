@@ -18,6 +18,10 @@
 
 _Static_assert(sizeof(struct watch_cpu) % 64 == 0, "no cache line is two CPUs'");
 
+/* Pages that a CPU counts for itself at most: the sum of all is a cache line that all write. What
+ * is left over from before makes a wake-up early by that much. */
+#define WAKE_BATCH 64
+
 /* What was told of a CPU's runs. */
 struct told {
 	uint64_t ring_id; /* the last that came through the ring */
@@ -241,7 +245,7 @@ void watch_wake_after(struct watch *w, uint64_t pages)
 {
 	uint64_t batch = pages / (4 * w->cpus_count);
 
-	batch = batch < 1 ? 1 : batch > UINT16_MAX ? UINT16_MAX : batch;
+	batch = batch < 1 ? 1 : batch > WAKE_BATCH ? WAKE_BATCH : batch;
 	w->skel->bss->since_wake = 0;
 	w->skel->data->wake_batch = (uint32_t)batch;
 	w->skel->data->wake_pages = pages - (batch - 1) * w->cpus_count;
