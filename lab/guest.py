@@ -49,17 +49,19 @@ class GuestDied(Exception):
 
 class Guest:
     """Options: memory_mib; kernel, "6.1" or "6.12"; disk_format, "qcow2" (an overlay) or "raw" (a full copy);
-    extra_disks, paths of raw images that appear as vdb, vdc...; agent, the path of pagepact-agent or None;
-    agent_port, serial and balloon, whether these devices exist; modules, whether images.EXTRA_MODULES are loaded; append, more words
-    for the kernel's command line; files, {name under /run/lab: path on the host}; base, another raw root image;
-    smp, virtual CPUs; icount, virtual time that counts instructions (one CPU, emulated even where there is KVM);
-    smbios, strings of type 11; numa, whether memory is in two nodes; agent_conf, the text of
+    extra_disks, paths of raw images that appear as vdb, vdc...; shared_disks, raw images that appear after these, read
+    only and past the host's cache; agent, the path of pagepact-agent or None;
+    agent_port, serial and balloon, whether these devices exist; modules, whether images.EXTRA_MODULES are loaded;
+    append, more words for the kernel's command line; files, {name under /run/lab: path on the host}; base, another
+    raw root image; smp, virtual CPUs; icount, virtual time that counts instructions (one CPU, emulated even where
+    there is KVM); smbios, strings of type 11; numa, whether memory is in two nodes; agent_conf, the text of
     /etc/pagepact/agent.conf; agent_arguments, the agent's words; agent_alone, whether it is started though there is
     no port."""
 
     def __init__(self, name, directory, *, memory_mib=1024, kernel="6.1", disk_format="qcow2", extra_disks=(),
                  agent=None, agent_port=True, balloon=True, modules=False, append="", files=None, base=None, smp=1,
-                 icount=False, smbios=(), numa=False, agent_conf=None, agent_arguments="", agent_alone=False):
+                 icount=False, smbios=(), numa=False, agent_conf=None, agent_arguments="", agent_alone=False,
+                 shared_disks=()):
         if icount and smp != 1:
             raise ValueError("instructions are counted on one CPU only")
         self.name = name
@@ -68,6 +70,7 @@ class Guest:
         self.kernel = kernel
         self.disk_format = disk_format
         self.extra_disks = [Path(p) for p in extra_disks]
+        self.shared_disks = [Path(p) for p in shared_disks]
         self.agent = agent
         self.agent_port = agent_port
         self.balloon = balloon
@@ -135,9 +138,11 @@ class Guest:
         argv = ["-blockdev", f"driver=file,node-name=disk0-file,filename={self.disk}",
                 "-blockdev", f"driver={self.disk_format},node-name=disk0-node,file=disk0-file",
                 "-device", "virtio-blk-pci,id=disk0,drive=disk0-node,serial=disk0"]
-        for n, path in enumerate(self.extra_disks, 1):
-            argv += ["-blockdev", f"driver=file,node-name=disk{n}-file,filename={path}",
-                     "-blockdev", f"driver=raw,node-name=disk{n}-node,file=disk{n}-file",
+        shared = "read-only=on,cache.direct=on,"
+        disks = [(p, "") for p in self.extra_disks] + [(p, shared) for p in self.shared_disks]
+        for n, (path, how) in enumerate(disks, 1):
+            argv += ["-blockdev", f"driver=file,{how}node-name=disk{n}-file,filename={path}",
+                     "-blockdev", f"driver=raw,{how}node-name=disk{n}-node,file=disk{n}-file",
                      "-device", f"virtio-blk-pci,id=disk{n},drive=disk{n}-node,serial=disk{n}"]
         if self.balloon:
             argv += ["-device", "virtio-balloon-pci,id=balloon0,free-page-reporting=on"]

@@ -62,10 +62,12 @@ def _remove_stale():
 
 
 class Lab:
-    """With private_image, guests share a copy of the root image that no other lab on this machine reads."""
+    """With private_image, guests share a copy of the root image that no other lab on this machine reads. quick asks
+    scenarios that have one for their short form."""
 
-    def __init__(self, private_image=False):
+    def __init__(self, private_image=False, quick=False):
         self.private_image = private_image
+        self.quick = quick
         self.build = build_directory()
         self.guests = {}
         self.daemon = None

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far page cache rises above its limit while a guest reads at full speed."""
+from lab.limit_state import LIMIT_BYTES, PEAK_SLACK_BYTES
+from lab.report import MIB, bar, mib
+from lab.say import step
+
+READ_BYTES = 2048 * MIB
+QUICK_READ_BYTES = 768 * MIB
+SHOWN_ROWS = 16
+
+
+def _show(report, points, limit):
+    """The course of the cache, a bar a row; the limit's place is the ruler's."""
+    full = 2 * limit
+    each = max(1, len(points) // SHOWN_ROWS)
+    report.say(f"  unmapped page cache while reading; a full bar is {mib(full)}, half of it the limit")
+    for at in range(0, len(points) - each + 1, each):
+        highest = max(value for _, value in points[at:at + each])
+        report.say(f"  {points[at][0]:6.1f} s  {bar([('#', highest)], full)}  {mib(highest)}")
+
+
+def _peak(bounded, size):
+    bounded.limit()
+    sampling = bounded.begin_sampling()
+    read = bounded.read_under_limit(size)
+    return bounded.end(sampling), read
+
+
+def peak(bounded):
+    report = bounded.report
+    report.head(f"A guest reads {mib(READ_BYTES)} through a limit of {mib(LIMIT_BYTES)}")
+    found, read = _peak(bounded, READ_BYTES)
+    _show(report, found["points"], LIMIT_BYTES)
+    report.measure("unmapped_limit_bytes", LIMIT_BYTES)
+    report.measure("unmapped_peak_bytes", found["peak_bytes"])
+    report.measure("unmapped_samples", found["samples"])
+    report.measure("unmapped_sample_longest_seconds", found["longest_seconds"])
+    report.measure("limited_read_bytes_per_second", read["bytes"] / read["seconds"])
+    report.check("unmapped_peak_bytes", found["peak_bytes"], f"<= {LIMIT_BYTES + PEAK_SLACK_BYTES}")
+    report.check("limit_evicted_bytes", report.measure("limit_evicted_bytes", read["evicted"]), f">= {READ_BYTES - 256 * MIB}")
+    stolen = report.measure("kernel_reclaimed_pages", read["kernel_reclaimed_pages"])
+    report.check("kernel_reclaimed_pages", stolen, "== 0")
+    report.check("unmapped_samples", found["samples"], ">= 200")
+    told = bounded.told()
+    for name in ("events_lost", "brakes"):
+        report.measure(f"peak_{name}", told[name])
+    step(f"peak {mib(found['peak_bytes'])}, {mib(report.measures['limited_read_bytes_per_second'])}/s")
+
+
+def peak_counted(bounded):
+    """The same where time counts instructions: what other users of this machine do does not show."""
+    report = bounded.report
+    size = QUICK_READ_BYTES if bounded.quick else READ_BYTES
+    found, read = _peak(bounded, size)
+    report.measure("unmapped_peak_counted_bytes", found["peak_bytes"])
+    report.check("unmapped_peak_counted_bytes", found["peak_bytes"], f"<= {LIMIT_BYTES + PEAK_SLACK_BYTES}")
+    report.check("counted_limit_evicted_bytes", read["evicted"], f">= {size - 256 * MIB}")
+    step(f"counted in instructions: peak {mib(found['peak_bytes'])}")
