@@ -51,10 +51,11 @@ class Guest:
     """Options: memory_mib; kernel, "6.1" or "6.12"; disk_format, "qcow2" (an overlay) or "raw" (a full copy);
     extra_disks, paths of raw images that appear as vdb, vdc...; shared_disks, raw images that appear after these, read
     only and past the host's cache; agent, the path of pagepact-agent or None;
-    agent_port, serial and balloon, whether these devices exist; modules, whether images.EXTRA_MODULES are loaded;
-    append, more words for the kernel's command line; files, {name under /run/lab: path on the host}; base, another
-    raw root image; smp, virtual CPUs; icount, virtual time that counts instructions (one CPU, emulated even where
-    there is KVM); smbios, strings of type 11; numa, whether memory is in two nodes; agent_conf, the text of
+    agent_port, serial and balloon, whether these devices exist; modules, True for xfs, "many" for all of
+    images.MANY_MODULES, too; append, more words for the kernel's command line; files, {name under /run/lab: path on
+    the host}; base, another raw root image; smp, virtual CPUs; icount, virtual time that counts instructions (one
+    CPU, emulated even where there is KVM); smbios, strings of type 11; numa, whether memory is in two nodes;
+    agent_conf, the text of
     /etc/pagepact/agent.conf; agent_arguments, the agent's words; agent_alone, whether it is started though there is
     no port."""
 
@@ -177,6 +178,8 @@ class Guest:
         words = ["console=ttyS0", "loglevel=4", "panic=-1", "oops=panic", "lab.root=vda1", self.append]
         if self.modules:
             words.append("lab.extra_modules")
+        if self.modules == "many":
+            words.append("lab.many_modules")
         argv = ["qemu-system-x86_64", *self._cpu_arguments(), *self._memory_arguments(),
                 "-name", self.name, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-kernel", images.kernel(self.kernel) / "vmlinuz", "-initrd", self._make_initrd(),

@@ -215,22 +215,18 @@ static bool list_changed(const struct mounts *m)
 	return poll(&p, 1, 0) > 0 && p.revents & (POLLPRI | POLLERR);
 }
 
+/* A list that keeps changing is good enough for one batch: RESOLVE_CACHED has the last word. */
 static int list_refresh(struct mounts *m)
 {
-	int r = -EAGAIN;
-
 	m->stale = true;
-	for (int i = 0; i < READ_ATTEMPTS; i++) {
-		r = mount_list_read(&m->list, m->mountinfo, 0);
+	for (int i = 0; i < READ_ATTEMPTS && m->stale; i++) {
+		int r = mount_list_read(&m->list, m->mountinfo, 0);
+
 		if (r < 0)
 			return r;
-		if (!list_changed(m)) {
-			m->stale = false;
-			return 0;
-		}
-		r = -EAGAIN;
+		m->stale = list_changed(m);
 	}
-	return r;
+	return 0;
 }
 
 int mounts_begin(struct mounts *m)

@@ -25,9 +25,9 @@
 #include "guest/subvolumes.h"
 
 #define MOUNTS_OPEN_MAX	      16
-#define MOUNTS_ELSEWHERE_MAX  16
+#define MOUNTS_ELSEWHERE_MAX  64
 #define MOUNTS_NAMESPACES_MAX 64
-#define MOUNTS_PROCESSES_MAX  1024
+#define MOUNTS_PROCESSES_MAX  4096
 #define MOUNTS_SEARCHES_MAX   4 /* looks through all namespaces in one batch */
 
 struct mounts {

@@ -30,7 +30,7 @@ class Machine:
                  self._make_erofs(directory), images.make_f2fs(directory / "f2fs.raw"),
                  images.make_vfat(directory / "vfat.raw")]
         tool = next(build_directory().glob("**/file-tool"))
-        self.guest = Guest(f"files-{kernel}", directory, kernel=kernel, memory_mib=512, modules=True, extra_disks=disks,
+        self.guest = Guest(f"files-{kernel}", directory, kernel=kernel, memory_mib=512, modules="many", extra_disks=disks,
                            files={"file-tool": tool}).start()
 
     @staticmethod
