@@ -136,6 +136,11 @@ def test_census_agrees_with_the_kernel(machine):
     agrees(census["slab"], "Slab")
     agrees(census["mapped_file"] + census["unmapped_clean"] + census["unmapped_dirty"] + census["shmem"],
            "Cached", "Buffers")
+    # The kernel counts the agent's maps of BPF maps as mapped files, though they are in no file's cache.
+    maps = int(machine.guest.run("awk '/^[0-9a-f]+-/{map=/bpf-map/} /^Rss/&&map{n+=$2} END{print n/4}'"
+                                 " /proc/$(pidof pagepact-agent)/smaps"))
+    before["Mapped"] -= maps
+    after["Mapped"] -= maps
     agrees(census["mapped_file"], "Mapped")
     assert census["unmapped_dirty"] <= max(before["Dirty"], after["Dirty"]) + 64
     assert 0 <= census["superpages_free"] <= census["superpages_reclaimable"] <= census["superpages"] <= 256
@@ -177,19 +182,21 @@ def test_what_cannot_be_placed_is_told_why(machine):
     assert abs(scan.unplaced["file_system"] - before.unplaced["file_system"]) <= 16
 
 
-def test_age_counts_scans_without_a_sign_of_use(machine):
+def test_age_is_seconds_since_the_last_use(machine):
     path = "/root/aged"
     who = machine.probe("write", path, 64)
     machine.probe("read", path, [(0, 16)])
     with machine.link() as link:
-        link.scan()
-        link.scan()
+        def ages():
+            return {page: age for page, (_, age, _) in link.scan().pages(who).items()}
+        end = time.monotonic() + 30
+        while max(first := [ages()[page] for page in range(16)]) < 3:
+            assert time.monotonic() < end, first
         machine.probe("read", path, [(32, 16)])
-        scan = link.scan()
-    ages = {page: age for page, (_, age, _) in scan.pages(who).items()}
-    # The two scans, or the first of them found the page new; pages read since the last one are at 0.
-    assert {ages[page] for page in range(16)} <= {2, 3}
-    assert {ages[page] for page in range(32, 48)} == {0}
+        found = ages()
+    assert all(3 <= found[page] <= 35 for page in range(16))
+    # The stamps' seconds are 2^30 ns, and a scan takes a while.
+    assert all(found[page] <= 3 for page in range(32, 48))
 
 
 def test_once_agrees_and_changes_nothing(machine):
