@@ -103,7 +103,8 @@ void report_fill(struct agent *a, struct wire_report *ret);
  */
 uint64_t tend_turn(struct agent *a, bool woken);
 
-/** tend_limit() - have the limit hold that should: the host's where it is heard, else the guest's */
+/** tend_limit() - have the limit hold that should: the host's where it is heard, else the guest's
+ */
 void tend_limit(struct agent *a, const struct wire_limit *host);
 
 #endif

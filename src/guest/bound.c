@@ -16,18 +16,16 @@
 #define TURN_USEC 5000
 /* The kernel's counters are per CPU and folded late (vm_stat_threshold, at most 125 pages each): a
  * wake-up that finds too little over the limit would follow another. */
-#define WAKE_LEAST_PAGES 256
-/* The ring of events holds several thousand runs; a stream of small files makes one each. */
-#define WAKE_MOST_PAGES 4096
+#define WAKE_LEAST_PAGES    256
 #define SWEEP_WAIT_USEC	    10000000u
 #define SWEEP_WAIT_MAX_USEC 300000000u
 /* The youngest pages wait while more are coming: whoever reads has not come to them, or not to the
  * end of their folios. 64 readers' windows of read-ahead (128 KiB each), twice; and an eighth of a
  * small limit. */
-#define YOUNG_PAGES	   4096
-#define YOUNG_DIVISOR	   8
-#define YOUNG_USEC	   2000000
-#define RETRY_USEC	    100000
+#define YOUNG_PAGES   4096
+#define YOUNG_DIVISOR 8
+#define YOUNG_USEC    2000000
+#define RETRY_USEC    100000
 
 static uint64_t thread_usec(void)
 {
@@ -55,7 +53,7 @@ void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin
 {
 	b->limit = *limit;
 	b->origin = limit->kind == LIMIT_TEXT_OFF && origin != WIRE_ORIGIN_HOST ? WIRE_ORIGIN_NONE
-									     : origin;
+										: origin;
 	if (limit->kind == LIMIT_TEXT_OFF) {
 		b->limit_pages = UINT64_MAX;
 		b->state = WIRE_STATE_OFF;
@@ -76,8 +74,9 @@ void bound_sample(struct bound *b, uint64_t now)
 	watch_returns(b->shed->heat->watch, &returns);
 	for (int i = 0; i < WIRE_AGE_CLASSES; i++)
 		s.refaulted_pages += returns.refaulted[i];
-	s.memory_hundredths = psi_read("", "memory", &memory) < 0 ? BRAKE_BLIND
-								  : (int)memory.some_avg10_hundredths;
+	s.memory_hundredths = psi_read("", "memory", &memory) < 0
+				      ? BRAKE_BLIND
+				      : (int)memory.some_avg10_hundredths;
 	s.io_hundredths = psi_read("", "io", &io) < 0 ? BRAKE_BLIND : (int)io.some_avg10_hundredths;
 	brake_update(&b->brake, &s);
 }
@@ -112,8 +111,6 @@ static uint64_t goal_set(struct bound *b)
 
 static void wake_set(struct bound *b, uint64_t room)
 {
-	if (room > WAKE_MOST_PAGES)
-		room = WAKE_MOST_PAGES;
 	watch_wake_after(b->shed->heat->watch, room > WAKE_LEAST_PAGES ? room : WAKE_LEAST_PAGES);
 }
 
@@ -259,8 +256,9 @@ uint64_t bound_turn(struct bound *b)
 	if (!shed_goal_left(&b->goal)) {
 		b->state = b->limit_pages == UINT64_MAX ? WIRE_STATE_OFF : WIRE_STATE_UNDER;
 		/* What comes back of what was evicted shows for a while. */
-		return sweeping ? 0
-		       : b->brake.idle_seconds < BRAKE_SECONDS ? USEC_PER_SEC : BOUND_NEVER;
+		return sweeping				       ? 0
+		       : b->brake.idle_seconds < BRAKE_SECONDS ? USEC_PER_SEC
+							       : BOUND_NEVER;
 	}
 	return bound_work(b, now);
 }

@@ -35,7 +35,7 @@ struct bound {
 	struct brake brake;
 	uint64_t sampled_usec; /* when the brake was told last */
 	struct budget cpu;
-	uint64_t cpu_usec;    /* used for eviction so far */
+	uint64_t cpu_usec; /* used for eviction so far */
 	uint64_t bytes_per_sec;
 	uint64_t quota_bytes; /* that may be evicted now */
 	uint64_t quota_usec;  /* when that was right */

@@ -3,11 +3,11 @@
 
 #include <string.h>
 
-#define USEC		   1000000u
+#define USEC		    1000000u
 #define PRESSURE_HUNDREDTHS 100 /* 1 % */
-#define REFAULT_PERMILLE   50
-#define IO_PERMILLE	   10
-#define REFAULTS_LEAST	   256
+#define REFAULT_PERMILLE    50
+#define IO_PERMILLE	    10
+#define REFAULTS_LEAST	    256
 
 void brake_init(struct brake *b, uint64_t now_usec)
 {

@@ -37,8 +37,8 @@
 /**
  * struct brake_sample - what is so now
  * @evicted_pages, @refaulted_pages: since the agent was started
- * @memory_hundredths, @io_hundredths: share of the last 10 s in which some task stalled, in hundredths of a per cent;
- * BRAKE_BLIND where it is not known
+ * @memory_hundredths, @io_hundredths: share of the last 10 s in which some task stalled, in
+ * hundredths of a per cent; BRAKE_BLIND where it is not known
  */
 struct brake_sample {
 	uint64_t now_usec;

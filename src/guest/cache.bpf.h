@@ -54,7 +54,8 @@ static __always_inline unsigned long cache_leaf(struct address_space *mapping, u
 		if (!shift)
 			return (unsigned long)node;
 		first = false;
-		bpf_probe_read_kernel(&entry, sizeof(entry), &node->slots[index >> shift & XA_MASK]);
+		bpf_probe_read_kernel(&entry, sizeof(entry),
+				      &node->slots[index >> shift & XA_MASK]);
 	}
 	return 0;
 }

@@ -53,7 +53,7 @@ static enum fate order_judge(unsigned i, const struct scan_page *page, uint64_t 
 	if (!o->located[i])
 		return FATE_MOVED;
 	return heat_look(o->heat, page, frame, o->mapping, o->now_usec).hot ? FATE_HOT
-									     : FATE_EVICTED;
+									    : FATE_EVICTED;
 }
 
 static int identity_check(const struct wire_identity *identity, const struct scan_owner *owner)
@@ -111,8 +111,8 @@ static int order_piece(struct order *o, uint64_t block, struct wire_result *ret)
 	return r;
 }
 
-int evict_find(struct memmap *memmap, struct mounts *mounts,
-	       const struct disk_table *disks, const struct wire_identity *identity)
+int evict_find(struct memmap *memmap, struct mounts *mounts, const struct disk_table *disks,
+	       const struct wire_identity *identity)
 {
 	_cleanup_close_ int fd = file_find(mounts, disks, identity);
 	unsigned owners;

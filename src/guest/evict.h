@@ -19,8 +19,8 @@
  * Return: a file descriptor that names it; -ESTALE when the file is gone or replaced; or another
  * -errno.
  */
-int evict_find(struct memmap *memmap, struct mounts *mounts,
-	       const struct disk_table *disks, const struct wire_identity *identity);
+int evict_find(struct memmap *memmap, struct mounts *mounts, const struct disk_table *disks,
+	       const struct wire_identity *identity);
 
 /**
  * evict_file() - carry out one EVICT message
@@ -29,6 +29,7 @@ int evict_find(struct memmap *memmap, struct mounts *mounts,
  * Trouble with the file as a whole is in @ret->status.
  */
 void evict_file(struct memmap *memmap, const struct heat *heat, struct mounts *mounts,
-		struct disk_table *disks, const struct wire_evict *message, struct wire_result *ret);
+		struct disk_table *disks, const struct wire_evict *message,
+		struct wire_result *ret);
 
 #endif

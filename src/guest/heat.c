@@ -36,8 +36,8 @@ struct heat_view heat_look(const struct heat *h, const struct scan_page *page, u
 		view.awaited = heat.known && !heat.uses && heat.age_sec < AWAITED_SEC;
 		view.age_class = (uint8_t)watch_age_class(heat);
 		if (heat.known)
-			view.age_sec = heat.age_sec < UINT16_MAX ? (uint16_t)heat.age_sec
-								 : UINT16_MAX - 1;
+			view.age_sec =
+				heat.age_sec < UINT16_MAX ? (uint16_t)heat.age_sec : UINT16_MAX - 1;
 		flags_count = !is_watched_for(h, h->hot_sec, now_usec) &&
 			      !(heat.known && heat.age_sec >= UNSEEN_SEC);
 	}

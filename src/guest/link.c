@@ -93,7 +93,8 @@ static bool link_half_frame(const struct agent_link *l, uint64_t *ret_usec)
 /* Return: LINK_INPUT, LINK_OTHER, or -errno. */
 static int fds_wait(const struct agent_link *l, int other, uint64_t timeout_usec)
 {
-	struct pollfd p[] = { { .fd = l->fd, .events = POLLIN }, { .fd = other, .events = POLLIN } };
+	struct pollfd p[] = { { .fd = l->fd, .events = POLLIN },
+			      { .fd = other, .events = POLLIN } };
 	struct timespec ts = timespec_of(timeout_usec);
 	int r = 0;
 

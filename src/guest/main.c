@@ -15,7 +15,8 @@
 #define CONFIG_PATH "/etc/pagepact/agent.conf"
 
 static const char help[] =
-	"Usage: pagepact-agent [--config FILE] [--device PATH] [--cpu-budget PERMILLE] [--verbose]\n"
+	"Usage: pagepact-agent [--config FILE] [--device PATH] [--cpu-budget PERMILLE] "
+	"[--verbose]\n"
 	"       pagepact-agent --once [--json]\n"
 	"\n"
 	"Tells the host which blocks of its disks this guest caches, and drops clean unmapped\n"

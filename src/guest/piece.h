@@ -30,8 +30,8 @@
 #define PIECE_PAGES 512
 
 enum fate {
-	FATE_MOVED,  /* not where the asker believes */
-	FATE_GONE,   /* was not cached */
+	FATE_MOVED, /* not where the asker believes */
+	FATE_GONE,  /* was not cached */
 	FATE_MAPPED,
 	FATE_DIRTY,
 	FATE_HOT,
@@ -62,8 +62,8 @@ struct piece {
  * @page: as it is now
  * @frame: the page frame of the head of its folio
  *
- * Return: FATE_EVICTED for yes; FATE_MOVED, FATE_HOT or FATE_OTHER for why not. All pages of a folio
- * should be judged alike.
+ * Return: FATE_EVICTED for yes; FATE_MOVED, FATE_HOT or FATE_OTHER for why not. All pages of a
+ * folio should be judged alike.
  */
 typedef enum fate piece_judge_fn(unsigned i, const struct scan_page *page, uint64_t frame,
 				 void *userdata);
@@ -81,7 +81,8 @@ int piece_evict(struct memmap *memmap, struct piece *piece, piece_judge_fn *judg
 /**
  * piece_drain() - have this CPU's batch of pages on their way to the LRU lists emptied
  *
- * Pages that were read or used just now wait in it, and the batch's reference looks like somebody's.
+ * Pages that were read or used just now wait in it, and the batch's reference looks like
+ * somebody's.
  */
 void piece_drain(void);
 

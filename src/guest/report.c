@@ -6,8 +6,8 @@ static void limit_fill(struct agent *a, struct wire_report *ret, uint64_t now)
 {
 	const struct bound *b = &a->bound;
 
-	ret->limit_bytes = b->limit_pages == UINT64_MAX ? UINT64_MAX
-							: b->limit_pages * WIRE_BLOCK_BYTES;
+	ret->limit_bytes =
+		b->limit_pages == UINT64_MAX ? UINT64_MAX : b->limit_pages * WIRE_BLOCK_BYTES;
 	ret->limit_origin = b->origin;
 	ret->limit_state = b->state;
 	ret->brake = b->brake.reason;

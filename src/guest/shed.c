@@ -133,8 +133,7 @@ static enum fate shed_judge(unsigned i, const struct scan_page *page, uint64_t f
 			    void *userdata)
 {
 	struct shed_piece *p = userdata;
-	struct heat_view heat =
-		heat_look(p->shed->heat, page, frame, p->key.mapping, p->now_usec);
+	struct heat_view heat = heat_look(p->shed->heat, page, frame, p->key.mapping, p->now_usec);
 	unsigned node = nodes_of(p->shed->nodes, frame);
 
 	if (heat.hot || heat.awaited)
@@ -188,9 +187,8 @@ static void piece_find_held(struct shed_piece *p)
 		uint64_t at = e->index > piece->index ? e->index : piece->index;
 
 		for (; at < end && at < e->index + e->count; at++)
-			p->held[at - piece->index] = held_has(&p->shed->held,
-							      &disks.disks[place.disk],
-							      e->block + at - e->index);
+			p->held[at - piece->index] = held_has(
+				&p->shed->held, &disks.disks[place.disk], e->block + at - e->index);
 	}
 }
 
@@ -233,8 +231,8 @@ static void piece_account(struct shed_piece *p)
 	for (unsigned i = 0; i < p->piece.count; i++) {
 		if (p->piece.fates[i] != FATE_EVICTED)
 			continue;
-		watch_evicted(p->shed->heat->watch, p->key.device, p->key.inode,
-			      p->piece.index + i, p->age_class[i]);
+		watch_evicted(p->shed->heat->watch, p->key.device, p->key.inode, p->piece.index + i,
+			      p->age_class[i]);
 		p->goal->pages[p->node[i]] -= p->goal->pages[p->node[i]] > 0;
 		p->goal->evicted++;
 		p->shed->evicted_pages++;
@@ -251,9 +249,12 @@ int shed_piece(struct shed *s, enum shed_queue from, struct shed_goal *goal)
 	if (!spans_pop(&s->queues[from], &p.key, &index, &count))
 		return 0;
 	int fd = file_get(s, &p.key);
-	/* Gone, with its pages; or none that we open. */
-	if (fd < 0 && fd != -EBUSY)
+	if (fd < 0 && fd != -EBUSY) {
+		/* Gone, with its pages; or none that we open; or one that we could not open now. */
+		if (fd != -ESTALE && fd != -EOPNOTSUPP && fd != -ENODEV)
+			s->incomplete = true;
 		return 1;
+	}
 	p.piece = (struct piece){ .fd = fd, .index = index, .count = count };
 	p.choosy = goal->held_only;
 	if (p.choosy)

@@ -28,8 +28,8 @@ void tend_limit(struct agent *a, const struct wire_limit *host)
 	a->host_limits = host && host->kind != WIRE_LIMIT_GUEST;
 	if (a->host_limits) {
 		struct limit_text limit = { .kind = kinds[host->kind],
-				       .permille = host->permille,
-				       .bytes = host->bytes };
+					    .permille = host->permille,
+					    .bytes = host->bytes };
 
 		bound_set(&a->bound, &limit, WIRE_ORIGIN_HOST);
 	} else {
@@ -68,10 +68,24 @@ static uint64_t slab_turn(struct agent *a, uint64_t now)
 		a->slab_freed_bytes += result.freed_bytes;
 	/* Shrinkers drop what is cached, so they are pressed only while a limit is wanted. */
 	excess = a->bound.limit.kind != LIMIT_TEXT_OFF ? slab_excess_bytes(a) : 0;
-	if (excess && slab_press("", excess < SLAB_PRESS_BYTES ? excess : SLAB_PRESS_BYTES,
-				 &pressed) >= 0)
+	if (excess &&
+	    slab_press("", excess < SLAB_PRESS_BYTES ? excess : SLAB_PRESS_BYTES, &pressed) >= 0)
 		a->slab_pressed_bytes += pressed;
 	return SLAB_USEC;
+}
+
+/* Memory may be plugged in, and out. */
+static void machine_refresh(struct agent *a)
+{
+	struct nodes nodes;
+
+	if (nodes_read("", &nodes) >= 0) {
+		nodes_done(&a->nodes);
+		a->nodes = nodes;
+	}
+	/* A walk under way goes by the map that it began with. */
+	if (!a->scanning && !a->shed.sweeping)
+		(void)ram_read("/proc/iomem", &a->census.ram);
 }
 
 static uint64_t stamps_turn(struct agent *a, uint64_t now)
@@ -81,6 +95,7 @@ static uint64_t stamps_turn(struct agent *a, uint64_t now)
 	if (passed < IDLE_USEC)
 		return IDLE_USEC - passed;
 	watch_sweep(a->heat.watch);
+	machine_refresh(a);
 	a->swept_usec = now;
 	return IDLE_USEC;
 }
