@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "guest/loader.h"
+#include "guest/sense.h"
 #include "guest/stamp.h"
 #include "watch.skel.h"
 
@@ -32,7 +33,7 @@ struct told {
 struct watch {
 	struct watch_bpf *skel;
 	enum wire_heat sensor;
-	struct bpf_link *sense;
+	struct sense *sense; /* NULL without a sensor */
 	unsigned cpus_count;
 	struct watch_cpu *cpus;
 	uint16_t *stamps;
@@ -46,8 +47,6 @@ struct watch {
 	int (*take)(const struct watch_run *run, void *userdata);
 	void *userdata;
 	uint64_t began_ns;
-	uint64_t sensed_ns; /* without the time since sense_ns */
-	uint64_t sense_ns;
 };
 
 static uint64_t now_ns(void)
@@ -58,28 +57,24 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-static struct bpf_program *sensor_program(const struct watch *w, enum wire_heat sensor)
+static struct bpf_program *sensor_program(const struct watch *w)
 {
-	switch (sensor) {
-	case WIRE_HEAT_ACCESSED:
-		return w->skel->progs.page_accessed;
-	case WIRE_HEAT_GET_PAGES:
-		return w->skel->progs.pages_got;
-	default:
-		return NULL;
-	}
+	return w->sensor == WIRE_HEAT_ACCESSED ? w->skel->progs.page_accessed
+					       : w->skel->progs.pages_got;
 }
 
-static int sensor_attach(struct watch *w)
+/* A tracepoint that the kernel does not have is seen when one attaches to it, and not before. */
+static int sensor_try(const struct watch *w)
 {
-	w->sense = bpf_program__attach(sensor_program(w, w->sensor));
-	return w->sense ? 0 : -errno;
-}
+	struct bpf_link *link;
 
-static void sensor_detach(struct watch *w)
-{
-	bpf_link__destroy(w->sense);
-	w->sense = NULL;
+	if (w->sensor != WIRE_HEAT_GET_PAGES)
+		return 0;
+	link = bpf_program__attach(w->skel->progs.pages_got);
+	if (!link)
+		return -errno;
+	bpf_link__destroy(link);
+	return 0;
 }
 
 /* Load everything with this sensor, and make sure that it can be had. */
@@ -98,10 +93,8 @@ static int programs_load(struct watch *w, enum wire_heat sensor)
 	r = watch_bpf__load(w->skel);
 	if (r >= 0)
 		r = loader_run(w->skel->progs.watch_prepare);
-	if (r >= 0 && sensor != WIRE_HEAT_NONE) {
-		r = sensor_attach(w);
-		sensor_detach(w);
-	}
+	if (r >= 0)
+		r = sensor_try(w);
 	if (r < 0) {
 		watch_bpf__destroy(w->skel);
 		w->skel = NULL;
@@ -183,6 +176,10 @@ static int watch_begin(struct watch *w)
 		r = ring_open(w);
 	if (r < 0)
 		return r;
+	if (w->sensor != WIRE_HEAT_NONE)
+		r = sense_open(&w->sense, sensor_program(w));
+	if (r < 0)
+		return r;
 	w->began_ns = now_ns();
 	w->skel->links.page_added = bpf_program__attach(w->skel->progs.page_added);
 	return w->skel->links.page_added ? 0 : -errno;
@@ -218,7 +215,7 @@ struct watch *watch_close(struct watch *w)
 {
 	if (!w)
 		return NULL;
-	sensor_detach(w);
+	sense_close(w->sense);
 	ring_buffer__free(w->ring);
 	if (w->epoll >= 0)
 		close(w->epoll);
@@ -317,39 +314,34 @@ uint64_t watch_lost(const struct watch *w)
 
 int watch_sense(struct watch *w, bool on)
 {
-	int r = w->sensor == WIRE_HEAT_NONE ? -EOPNOTSUPP : 0;
+	return w->sense ? sense_want(w->sense, on) : -EOPNOTSUPP;
+}
 
-	if (r >= 0 && on && !w->sense)
-		r = sensor_attach(w);
-	if (r < 0 || on == w->skel->bss->sensing)
-		return r;
-	if (on)
-		w->sense_ns = now_ns();
-	else
-		w->sensed_ns += now_ns() - w->sense_ns;
-	w->skel->bss->sensing = on;
-	return 0;
+bool watch_sensing(const struct watch *w)
+{
+	uint64_t on_ns;
+
+	return w->sense && sense_state(w->sense, &on_ns) == 1;
 }
 
 enum wire_heat watch_sensor(const struct watch *w)
 {
-	return w->sensor;
+	uint64_t on_ns;
+
+	return w->sense && sense_state(w->sense, &on_ns) >= 0 ? w->sensor : WIRE_HEAT_NONE;
 }
 
 struct watch_heat watch_heat(const struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index)
 {
-	struct stamp_clock clock = {
-		.now_ns = now_ns(),
-		.began_ns = w->began_ns,
-		.sensed_ns = w->sensed_ns,
-	};
+	struct stamp_clock clock = { .now_ns = now_ns(), .began_ns = w->began_ns };
+	uint16_t stamp;
 
 	if (pfn >= w->stamps_count)
 		return (struct watch_heat){ .known = false };
-	if (w->skel->bss->sensing)
-		clock.sensed_ns += clock.now_ns - w->sense_ns;
-	return stamp_heat(__atomic_load_n(&w->stamps[pfn], __ATOMIC_RELAXED),
-			  stamp_tag(mapping, index), &clock);
+	stamp = __atomic_load_n(&w->stamps[pfn], __ATOMIC_RELAXED);
+	if (stamp == 0 && w->sense)
+		sense_state(w->sense, &clock.sensed_ns);
+	return stamp_heat(stamp, stamp_tag(mapping, index), &clock);
 }
 
 void watch_sweep(struct watch *w)

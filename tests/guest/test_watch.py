@@ -159,12 +159,10 @@ def machine(request, machines):
         assert found.guest.check_kernel_log() == []
 
 
-@pytest.fixture(params=MAGIC)
-def file(request, machine):
-    """On each file system that the machine has: (path, magic)."""
-    if request.param not in machine.folders:
-        pytest.skip("this machine's own file system is enough")
-    return new_file(machine, request.param), MAGIC[request.param]
+in_guests = pytest.mark.parametrize("machine", KERNELS, indirect=True)
+on_file_systems = pytest.mark.parametrize(
+    "machine, system", [*((kernel, system) for kernel in KERNELS for system in MAGIC), ("native", "ext4")],
+    indirect=["machine"])
 
 
 def new_file(machine, system="ext4"):
@@ -194,8 +192,9 @@ def test_sensor_is_the_best_there_is(machine):
         assert machine.sensor in ("accessed", "get_pages", "none")
 
 
-def test_runs_cover_exactly_what_was_read(machine, file):
-    path, magic = file
+@on_file_systems
+def test_runs_cover_exactly_what_was_read(machine, system):
+    path = new_file(machine, system)
     who = written(machine, path, 3072)
     assert machine.call("resident", path) == []
     before = machine.ask("counts")
@@ -204,7 +203,7 @@ def test_runs_cover_exactly_what_was_read(machine, file):
     resident = pages_of(machine.call("resident", path))
     assert told.pages == set(range(3072)) and told.once()
     assert resident == told.pages or not machine.exact and resident < told.pages
-    assert told.magics == {magic}
+    assert told.magics == {MAGIC[system]}
     assert after["added"] - before["added"] >= 3072 and after["lost"] == before["lost"]
     # A file that is cached enters it no more.
     if machine.exact:
@@ -293,9 +292,8 @@ def test_wakes_in_time(machine):
     assert not machine.ask("wait 0")["woken"]
 
 
+@in_guests
 def test_memory_without_files_is_not_counted(machine):
-    if not machine.exact:
-        pytest.skip("superpages are this machine's own")
     machine.guest.run("mkdir -p /run/huge /run/tmpfs && mount -t tmpfs none /run/tmpfs && "
                       "echo 4 >/proc/sys/vm/nr_hugepages && mount -t hugetlbfs none /run/huge")
     try:
@@ -364,9 +362,8 @@ def test_uses_are_not_counted_while_it_is_off(sensing):
     assert only(sensing, found, 1, 250), found
 
 
+@in_guests
 def test_large_folios_are_stamped_at_their_head(sensing):
-    if "xfs" not in sensing.folders:
-        pytest.skip("seen by the other tests here")
     path = new_file(sensing, "xfs")
     written(sensing, path, 2000)
     sensing.call("read", path, None, 1, True)
@@ -424,8 +421,9 @@ def test_frame_of_another_file_is_another_page(sensing):
 
 # ---------------------------------------------------------------------- what came back
 
-def test_refaults_are_counted_once(machine, file):
-    path, _ = file
+@on_file_systems
+def test_refaults_are_counted_once(machine, system):
+    path = new_file(machine, system)
     written(machine, path, 600)
     machine.call("read", path, None, 1, True)
     before = machine.ask("returns")
