@@ -18,8 +18,7 @@ struct sense {
 	bool ending;
 	bool attached;
 	int error;
-	uint64_t since_usec; /* 0: not attached, or on its way out */
-	uint64_t on_usec;    /* without the time since since_usec */
+	uint64_t since_usec;
 	/* The thread's own. */
 	struct bpf_link *link;
 };
@@ -38,10 +37,6 @@ static int sense_switch(struct sense *s, bool on)
 
 static void sense_turn(struct sense *s, bool on)
 {
-	if (!on) {
-		s->on_usec += now_usec() - s->since_usec;
-		s->since_usec = 0;
-	}
 	pthread_mutex_unlock(&s->lock);
 	int r = sense_switch(s, on);
 	pthread_mutex_lock(&s->lock);
@@ -51,8 +46,7 @@ static void sense_turn(struct sense *s, bool on)
 		return;
 	}
 	s->attached = on;
-	if (on)
-		s->since_usec = now_usec();
+	s->since_usec = now_usec();
 }
 
 static void *sense_thread(void *userdata)
@@ -131,16 +125,13 @@ int sense_want(struct sense *s, bool on)
 	return r;
 }
 
-int sense_state(struct sense *s, uint64_t *ret_on_ns)
+int sense_state(struct sense *s, uint64_t *ret_since_ns)
 {
 	int r;
 
 	pthread_mutex_lock(&s->lock);
-	uint64_t usec = s->on_usec;
-	if (s->since_usec)
-		usec += now_usec() - s->since_usec;
+	*ret_since_ns = s->since_usec * 1000;
 	r = s->error < 0 ? s->error : s->attached;
 	pthread_mutex_unlock(&s->lock);
-	*ret_on_ns = usec * 1000;
 	return r;
 }

@@ -32,9 +32,10 @@ int sense_want(struct sense *s, bool on);
 
 /**
  * sense_state() - whether the program is attached
- * @ret_on_ns: how long it has been, in total
+ * @ret_since_ns: since when, by CLOCK_MONOTONIC
+ *
  * Return: 1, 0, or the -errno of the attempt that failed.
  */
-int sense_state(struct sense *s, uint64_t *ret_on_ns);
+int sense_state(struct sense *s, uint64_t *ret_since_ns);
 
 #endif

@@ -63,6 +63,7 @@ struct {
 /* In. */
 unsigned long long wake_pages = ~0ull;
 unsigned int wake_batch = 64;
+unsigned int sensing;		  /* uses are to be stamped */
 unsigned long long evicted_until; /* the second from which on all that was evicted is forgotten */
 
 /* Both. */
@@ -292,16 +293,21 @@ static __always_inline void page_used(struct watch_cpu *cpu, unsigned long folio
 	if (uses < STAMP_USES_MAX && !(inside && uses && (*stamp & STAMP_SECOND_MASK) == second))
 		uses++;
 	*stamp = stamp_make(second, tag, uses);
+	cpu->used++;
 }
 
 SEC("fentry/folio_mark_accessed")
 int page_accessed(unsigned long long *ctx)
 {
 	const void *folio = (const void *)ctx[0];
-	__u32 number = bpf_get_smp_processor_id();
-	struct watch_cpu *cpu = bpf_map_lookup_elem(&cpus, &number);
+	struct watch_cpu *cpu;
 	struct head head;
+	__u32 number;
 
+	if (!sensing)
+		return 0;
+	number = bpf_get_smp_processor_id();
+	cpu = bpf_map_lookup_elem(&cpus, &number);
 	if (!cpu || !head_load(cpu, folio, &head))
 		return 0;
 	time_read(cpu);
@@ -330,10 +336,14 @@ SEC("raw_tp/mm_filemap_get_pages")
 int pages_got(struct bpf_raw_tracepoint_args *ctx)
 {
 	unsigned long mapping = ctx->args[0], last = ctx->args[2];
-	__u32 number = bpf_get_smp_processor_id();
-	struct watch_cpu *cpu = bpf_map_lookup_elem(&cpus, &number);
+	struct watch_cpu *cpu;
 	unsigned long index;
+	__u32 number;
 
+	if (!sensing)
+		return 0;
+	number = bpf_get_smp_processor_id();
+	cpu = bpf_map_lookup_elem(&cpus, &number);
 	if (!cpu)
 		return 0;
 	time_read(cpu);
