@@ -144,6 +144,7 @@ struct watch_cpu {
 	unsigned int followed;	   /* the file is one whose pages count */
 	unsigned int read_thread;  /* the last read, for the sensor by mm_filemap_get_pages */
 	unsigned long long added;
+	unsigned long long used;
 	unsigned long long lost;
 	unsigned long long refaulted[EVICTED_CLASSES];
 	unsigned long long read_mapping;
@@ -151,7 +152,7 @@ struct watch_cpu {
 	unsigned long long read_to; /* pages before it are stamped */
 	unsigned long long read_last;
 	unsigned long long untyped;
-	unsigned long long padding[3]; /* to whole cache lines */
+	unsigned long long padding[2]; /* to whole cache lines */
 };
 
 #endif

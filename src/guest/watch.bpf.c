@@ -63,7 +63,7 @@ struct {
 /* In. */
 unsigned long long wake_pages = ~0ull;
 unsigned int wake_batch = 64;
-unsigned int sensing;		  /* the sensor is on */
+unsigned int sensing;		  /* uses are to be stamped */
 unsigned long long evicted_until; /* the second from which on all that was evicted is forgotten */
 
 /* Both. */
@@ -94,6 +94,27 @@ static __always_inline bool head_read(unsigned long folio, struct head *ret)
 	ret->flags = *(unsigned long *)(raw + page_flags_offset());
 	ret->mapping = *(unsigned long *)(raw + bpf_core_field_offset(struct page, mapping));
 	ret->index = *(unsigned long *)(raw + page_index_offset());
+	return head_is_cache(ret);
+}
+
+/* A typed pointer is one that the verifier lets nobody compute with; through memory it becomes a
+ * number. Where another task may come in between, a frame gets a tag that fits no page. */
+static __always_inline unsigned long untyped(struct watch_cpu *cpu, const void *pointer)
+{
+	volatile unsigned long long *at = &cpu->untyped;
+
+	*at = (unsigned long)pointer;
+	return *at;
+}
+
+/* Of a typed folio: without a call. */
+static __always_inline bool head_load(struct watch_cpu *cpu, const void *folio, struct head *ret)
+{
+	const unsigned int mapping = bpf_core_field_offset(struct page, mapping);
+
+	ret->flags = *(unsigned long *)(folio + page_flags_offset());
+	ret->mapping = untyped(cpu, *(void **)(folio + mapping));
+	ret->index = *(unsigned long *)(folio + page_index_offset());
 	return head_is_cache(ret);
 }
 
@@ -235,21 +256,21 @@ static __always_inline void page_note(struct watch_cpu *cpu, unsigned long folio
 				    stamp_tag(head->mapping, head->index), uses);
 }
 
-SEC("raw_tp/mm_filemap_add_to_page_cache")
-int page_added(struct bpf_raw_tracepoint_args *ctx)
+SEC("tp_btf/mm_filemap_add_to_page_cache")
+int page_added(unsigned long long *ctx)
 {
-	unsigned long folio = ctx->args[0];
+	const void *folio = (const void *)ctx[0];
 	__u32 number = bpf_get_smp_processor_id();
 	struct watch_cpu *cpu = bpf_map_lookup_elem(&cpus, &number);
 	struct head head;
 
-	if (!cpu || !head_read(folio, &head))
+	if (!cpu || !head_load(cpu, folio, &head))
 		return 0;
 	cpu->sequence++;
 	barrier();
 	cpu->event.cpu = number;
 	time_read(cpu);
-	page_note(cpu, folio, &head);
+	page_note(cpu, untyped(cpu, folio), &head);
 	barrier();
 	cpu->sequence++;
 	return 0;
@@ -272,19 +293,9 @@ static __always_inline void page_used(struct watch_cpu *cpu, unsigned long folio
 	if (uses < STAMP_USES_MAX && !(inside && uses && (*stamp & STAMP_SECOND_MASK) == second))
 		uses++;
 	*stamp = stamp_make(second, tag, uses);
+	cpu->used++;
 }
 
-/* A typed pointer is one that the verifier lets nobody compute with; through memory it becomes a
- * number. Another task may come in between: then a frame gets a tag that fits no page. */
-static __always_inline unsigned long untyped(struct watch_cpu *cpu, const void *pointer)
-{
-	volatile unsigned long long *at = &cpu->untyped;
-
-	*at = (unsigned long)pointer;
-	return *at;
-}
-
-/* Here the folio's fields are read without a call. */
 SEC("fentry/folio_mark_accessed")
 int page_accessed(unsigned long long *ctx)
 {
@@ -297,13 +308,7 @@ int page_accessed(unsigned long long *ctx)
 		return 0;
 	number = bpf_get_smp_processor_id();
 	cpu = bpf_map_lookup_elem(&cpus, &number);
-	if (!cpu)
-		return 0;
-	head.flags = *(unsigned long *)(folio + page_flags_offset());
-	head.mapping =
-		untyped(cpu, *(void **)(folio + bpf_core_field_offset(struct page, mapping)));
-	head.index = *(unsigned long *)(folio + page_index_offset());
-	if (!head_is_cache(&head))
+	if (!cpu || !head_load(cpu, folio, &head))
 		return 0;
 	time_read(cpu);
 	page_used(cpu, untyped(cpu, folio), &head, false);
@@ -331,11 +336,15 @@ SEC("raw_tp/mm_filemap_get_pages")
 int pages_got(struct bpf_raw_tracepoint_args *ctx)
 {
 	unsigned long mapping = ctx->args[0], last = ctx->args[2];
-	__u32 number = bpf_get_smp_processor_id();
-	struct watch_cpu *cpu = bpf_map_lookup_elem(&cpus, &number);
+	struct watch_cpu *cpu;
 	unsigned long index;
+	__u32 number;
 
-	if (!sensing || !cpu)
+	if (!sensing)
+		return 0;
+	number = bpf_get_smp_processor_id();
+	cpu = bpf_map_lookup_elem(&cpus, &number);
+	if (!cpu)
 		return 0;
 	time_read(cpu);
 	index = read_begin(cpu, mapping, ctx->args[1], last);

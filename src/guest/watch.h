@@ -53,12 +53,16 @@ int watch_open(struct watch **ret, uint64_t frames, char *ret_reason, size_t rea
 struct watch *watch_close(struct watch *w);
 
 /**
- * watch_fd() - readable when about as many pages as watch_wake_after() said have come
+ * watch_fd() - readable when about as many pages as watch_wake_after() said have come, and until
+ * watch_drain() is called
  */
 int watch_fd(const struct watch *w);
 
 /**
  * watch_wake_after() - be woken after this many pages more, on all CPUs together, at the latest
+ *
+ * And again after as many, and when what watch_drain() would tell is half of what can be kept.
+ * Without a call, never for the number of pages.
  */
 void watch_wake_after(struct watch *w, uint64_t pages);
 
@@ -78,13 +82,17 @@ uint64_t watch_added(const struct watch *w);
 uint64_t watch_lost(const struct watch *w);
 
 /**
- * watch_sense() - turn the sensor of uses on or off
+ * watch_sense() - turn the sensor of uses on or off, soon: the kernel takes up to a quarter of a
+ * second over it, which nobody waits for
  *
  * Return: 0; -EOPNOTSUPP where the kernel has none that we may use; or another -errno.
  */
 int watch_sense(struct watch *w, bool on);
 
-/** watch_sensor() - which sensor there is */
+/** watch_sensing() - whether the sensor is on by now */
+bool watch_sensing(const struct watch *w);
+
+/** watch_sensor() - which sensor there is; none once it could not be turned on */
 enum wire_heat watch_sensor(const struct watch *w);
 
 /**

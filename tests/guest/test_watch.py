@@ -159,12 +159,10 @@ def machine(request, machines):
         assert found.guest.check_kernel_log() == []
 
 
-@pytest.fixture(params=MAGIC)
-def file(request, machine):
-    """On each file system that the machine has: (path, magic)."""
-    if request.param not in machine.folders:
-        pytest.skip("this machine's own file system is enough")
-    return new_file(machine, request.param), MAGIC[request.param]
+in_guests = pytest.mark.parametrize("machine", KERNELS, indirect=True)
+on_file_systems = pytest.mark.parametrize(
+    "machine, system", [*((kernel, system) for kernel in KERNELS for system in MAGIC), ("native", "ext4")],
+    indirect=["machine"])
 
 
 def new_file(machine, system="ext4"):
@@ -194,8 +192,9 @@ def test_sensor_is_the_best_there_is(machine):
         assert machine.sensor in ("accessed", "get_pages", "none")
 
 
-def test_runs_cover_exactly_what_was_read(machine, file):
-    path, magic = file
+@on_file_systems
+def test_runs_cover_exactly_what_was_read(machine, system):
+    path = new_file(machine, system)
     who = written(machine, path, 3072)
     assert machine.call("resident", path) == []
     before = machine.ask("counts")
@@ -204,7 +203,7 @@ def test_runs_cover_exactly_what_was_read(machine, file):
     resident = pages_of(machine.call("resident", path))
     assert told.pages == set(range(3072)) and told.once()
     assert resident == told.pages or not machine.exact and resident < told.pages
-    assert told.magics == {magic}
+    assert told.magics == {MAGIC[system]}
     assert after["added"] - before["added"] >= 3072 and after["lost"] == before["lost"]
     # A file that is cached enters it no more.
     if machine.exact:
@@ -259,6 +258,7 @@ def test_ring_wakes_when_it_fills_and_counts_what_it_cannot_hold(machine):
     # Others' runs are among those that the ring held, and among the lost.
     assert lost >= 8000 - RING_EVENTS - 1 and len(told.pages) <= RING_EVENTS + machine_cpus(machine)
     assert len(told.pages) + lost >= 8000
+    machine.ask("drain")  # others' pages may have come while it was still full, and called
     assert not machine.ask("wait 0")["woken"]
     machine.call("read", path, [(1, 1)])
     assert machine.told(who).pages == {1}
@@ -293,9 +293,8 @@ def test_wakes_in_time(machine):
     assert not machine.ask("wait 0")["woken"]
 
 
+@in_guests
 def test_memory_without_files_is_not_counted(machine):
-    if not machine.exact:
-        pytest.skip("superpages are this machine's own")
     machine.guest.run("mkdir -p /run/huge /run/tmpfs && mount -t tmpfs none /run/tmpfs && "
                       "echo 4 >/proc/sys/vm/nr_hugepages && mount -t hugetlbfs none /run/huge")
     try:
@@ -364,9 +363,8 @@ def test_uses_are_not_counted_while_it_is_off(sensing):
     assert only(sensing, found, 1, 250), found
 
 
+@in_guests
 def test_large_folios_are_stamped_at_their_head(sensing):
-    if "xfs" not in sensing.folders:
-        pytest.skip("seen by the other tests here")
     path = new_file(sensing, "xfs")
     written(sensing, path, 2000)
     sensing.call("read", path, None, 1, True)
@@ -376,6 +374,34 @@ def test_large_folios_are_stamped_at_their_head(sensing):
     sensing.call("read", path, None, 2, True)
     again = sensing.heat(path, 0, 2000)
     assert all(later[1] > earlier[1] or later[1] == 3 for earlier, later in zip(first, again))
+
+
+@in_guests
+def test_sensor_stays_attached_where_little_is_used(sensing):
+    sensing.guest.run("mountpoint -q /sys/kernel/tracing || mount -t tracefs none /sys/kernel/tracing")
+
+    def attached():
+        return "folio_mark_accessed" in sensing.guest.run("cat /sys/kernel/tracing/enabled_functions")
+    path = new_file(sensing)
+    written(sensing, path, 4096)
+    sensing.call("read", path, [(0, 16)])
+    sensing.ask("sense off")
+    assert attached()
+    sensing.call("read", path)
+    sensing.ask("sense on")
+    busy = time.monotonic() + 30
+    while True:
+        sensing.call("read_for", path, 0.5)
+        sensing.ask("sense off")
+        if not attached() or time.monotonic() > busy:
+            break
+        sensing.ask("sense on")
+    wait_for(lambda: not attached(), 10, "the sensor is detached")
+    sensing.call("read", path, None, 2)
+    sensing.ask("sense on")
+    assert attached()
+    sensing.call("read", path, [(0, 16)])
+    assert {page[1] for page in sensing.heat(path, 0, 16)} <= {1, 2, 3}
 
 
 def test_age_grows_until_the_next_use(sensing):
@@ -424,8 +450,9 @@ def test_frame_of_another_file_is_another_page(sensing):
 
 # ---------------------------------------------------------------------- what came back
 
-def test_refaults_are_counted_once(machine, file):
-    path, _ = file
+@on_file_systems
+def test_refaults_are_counted_once(machine, system):
+    path = new_file(machine, system)
     written(machine, path, 600)
     machine.call("read", path, None, 1, True)
     before = machine.ask("returns")

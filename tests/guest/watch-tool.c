@@ -3,7 +3,7 @@
  * Opens a watch and does what lines on standard input say; each answer is one line of JSON.
  *
  *   sensor | sense on|off | wake PAGES | wait MSEC | drain | counts | memlock | sweep
- *   heat PATH INDEX COUNT | evicted PATH INDEX COUNT CLASS | returns | cost | read PATH INDEX COUNT
+ *   heat PATH INDEX COUNT | evicted PATH INDEX COUNT CLASS | returns | read PATH INDEX COUNT
  * | open | close
  */
 #include <dirent.h>
@@ -171,22 +171,23 @@ static int read_pages(int fd, unsigned long long index, unsigned count)
 		      (unsigned long long)(now_usec() - start), cpu_usec() - cpu);
 }
 
+/* Turn the sensor on or off, and wait until it is; what that took. */
 static int sense(const struct tool *t, bool on)
-{
-	int r = watch_sense(t->watch, on);
-
-	return r < 0 ? error_say(r) : printf("{}\n");
-}
-
-static int sense_cost(const struct tool *t)
 {
 	double cpu = cpu_usec();
 	uint64_t start = now_usec();
+	int r = watch_sense(t->watch, on);
+	uint64_t called = now_usec() - start;
 
-	watch_sense(t->watch, true);
-	watch_sense(t->watch, false);
-	return printf("{\"usec\": %llu, \"cpu_usec\": %.0f}\n",
-		      (unsigned long long)(now_usec() - start), cpu_usec() - cpu);
+	while (r >= 0 && watch_sensing(t->watch) != on) {
+		if (watch_sensor(t->watch) == WIRE_HEAT_NONE || now_usec() - start > 20000000)
+			r = -EIO;
+		usleep(1000);
+	}
+	return r < 0 ? error_say(r)
+		     : printf("{\"call_usec\": %llu, \"usec\": %llu, \"cpu_usec\": %.0f}\n",
+			      (unsigned long long)called, (unsigned long long)(now_usec() - start),
+			      cpu_usec() - cpu);
 }
 
 static int watch_begin(struct tool *t)
@@ -212,8 +213,6 @@ static int obey_plain(struct tool *t, const char *line)
 	}
 	if (!t->watch)
 		return strncmp(line, "open", 4) == 0 ? watch_begin(t) : error_say(ENOENT);
-	if (strncmp(line, "cost", 4) == 0)
-		return sense_cost(t);
 	if (sscanf(line, "wake %llu", &number) == 1) {
 		watch_wake_after(t->watch, number);
 		return printf("{}\n");

@@ -46,6 +46,17 @@ def remove(path):
     os.unlink(path)
 
 
+def read_for(path, seconds):
+    """Read a cached file over and over, as fast as may be."""
+    fd = os.open(path, os.O_RDONLY)
+    size = os.fstat(fd).st_size
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for at in range(0, size, 1 << 20):
+            os.pread(fd, 1 << 20, at)
+    os.close(fd)
+
+
 def hollow(path, pages):
     """A file of holes, which take no time to write and are cached like any others when they are read."""
     fd = os.open(path, os.O_CREAT | os.O_WRONLY)
