@@ -20,7 +20,6 @@ def _show(report, points, limit):
 
 
 def _peak(bounded, size):
-    bounded.limit()
     sampling = bounded.begin_sampling()
     read = bounded.read_under_limit(size)
     return bounded.end(sampling), read
@@ -29,6 +28,7 @@ def _peak(bounded, size):
 def peak(bounded):
     report = bounded.report
     report.head(f"A guest reads {mib(READ_BYTES)} through a limit of {mib(LIMIT_BYTES)}")
+    bounded.limit()
     found, read = _peak(bounded, READ_BYTES)
     _show(report, found["points"], LIMIT_BYTES)
     report.measure("unmapped_limit_bytes", LIMIT_BYTES)
