@@ -65,6 +65,8 @@ class Report:
     def _number(self, name, value):
         if value is None:
             return "not measured"
+        if isinstance(value, str):
+            return value
         if name.endswith("_bytes"):
             return mib(value)
         return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
