@@ -4,6 +4,7 @@ import json
 import operator
 import os
 import sys
+import traceback
 
 MIB = 1 << 20
 WIDTH = 40
@@ -57,6 +58,14 @@ class Report:
         good = measured is not None and COMPARE[sign](measured, float(number))
         self.checks.append({"name": name, "measured": measured, "limit": limit, "ok": good})
         return good
+
+    def part(self, function, *args):
+        """Run a part of a scenario; one that breaks fails as a check, and the parts after it run all the same."""
+        try:
+            function(*args)
+        except Exception:
+            traceback.print_exc()
+            self.check(f"{function.__module__.split('.')[-1]}_{function.__name__}_completed", 0, "== 1")
 
     @property
     def ok(self):

@@ -5,7 +5,7 @@ from lab import agent_cost, agent_scan
 
 def run(lab, report, kernel):
     if not lab.quick:
-        agent_scan.native(lab, report)
-        agent_cost.large(lab, report, kernel)
-    agent_cost.minutes(lab, report, kernel)
+        report.part(agent_scan.native, lab, report)
+        report.part(agent_cost.large, lab, report, kernel)
+    report.part(agent_cost.minutes, lab, report, kernel)
     report.print_measures()

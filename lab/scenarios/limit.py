@@ -22,12 +22,11 @@ def switched(lab, report, kernel):
     bounded = _boot(lab, report, kernel, "alpha", smp=2)
     lab.start_daemon()
     lab.wait_agents()
-    limit_peak.peak(bounded)
-    limit_hot.hot(bounded)
-    limit_harm.harm(bounded)
-    limit_harm.slab(bounded)
-    limit_speed.throughput(bounded)
-    limit_speed.mixed(bounded)
+    # The short form counts the cost of mixed work in instructions only.
+    parts = [limit_peak.peak, limit_speed.throughput, *(() if lab.quick else (limit_speed.mixed,)), limit_hot.hot,
+             limit_harm.harm, limit_harm.slab]
+    for part in parts:
+        report.part(part, bounded)
     lab.stop_daemon()
     _end(lab, bounded)
 
@@ -37,14 +36,14 @@ def counted(lab, report, kernel):
     alone = {"icount": True, "agent_port": False, "agent_alone": True}
     limited = _boot(lab, report, kernel, "limited", append=f"unmapped_page_control={LIMIT_BYTES}", **alone)
     unlimited = _boot(lab, report, kernel, "unlimited", **alone)
-    limit_speed.counted(limited, unlimited)
+    report.part(limit_speed.counted, limited, unlimited)
     _end(lab, unlimited)
-    limit_peak.peak_counted(limited)
+    report.part(limit_peak.peak_counted, limited)
     _end(lab, limited)
 
 
 def run(lab, report, kernel):
-    switched(lab, report, kernel)
-    counted(lab, report, kernel)
-    limit_native.native(lab, report)
+    report.part(switched, lab, report, kernel)
+    report.part(counted, lab, report, kernel)
+    report.part(limit_native.native, lab, report)
     report.print_measures()
