@@ -20,7 +20,9 @@ demo: all
 	@$(AS_ROOT) env PAGEPACT_BUILD=$(BUILD) lab/run demo
 
 bench: all
-	@$(AS_ROOT) env PAGEPACT_BUILD=$(BUILD) lab/run demo --json $(BUILD)/demo.json
+	@failed=; for scenario in demo limit agent; do \
+		$(AS_ROOT) env PAGEPACT_BUILD=$(BUILD) lab/run $$scenario --json $(BUILD)/$$scenario.json || failed="$$failed $$scenario"; \
+	done; test -z "$$failed" || { echo "bench: checks failed in:$$failed"; exit 1; }
 
 install: all
 	@$(AS_ROOT) meson install -C $(BUILD)

@@ -5,7 +5,9 @@ from lab.report import MIB, bar, mib
 from lab.say import step
 
 READ_BYTES = 2048 * MIB
-QUICK_READ_BYTES = 768 * MIB
+QUICK_READ_BYTES = 640 * MIB
+# In the short form other users of the machine may be in the way: the guest that counts instructions is held to the rest.
+QUICK_SLACK_BYTES = 96 * MIB
 SHOWN_ROWS = 16
 
 
@@ -20,7 +22,6 @@ def _show(report, points, limit):
 
 
 def _peak(bounded, size):
-    bounded.limit()
     sampling = bounded.begin_sampling()
     read = bounded.read_under_limit(size)
     return bounded.end(sampling), read
@@ -28,16 +29,18 @@ def _peak(bounded, size):
 
 def peak(bounded):
     report = bounded.report
-    report.head(f"A guest reads {mib(READ_BYTES)} through a limit of {mib(LIMIT_BYTES)}")
-    found, read = _peak(bounded, READ_BYTES)
+    size, slack = (QUICK_READ_BYTES, QUICK_SLACK_BYTES) if bounded.quick else (READ_BYTES, PEAK_SLACK_BYTES)
+    report.head(f"A guest reads {mib(size)} through a limit of {mib(LIMIT_BYTES)}")
+    bounded.limit()
+    found, read = _peak(bounded, size)
     _show(report, found["points"], LIMIT_BYTES)
     report.measure("unmapped_limit_bytes", LIMIT_BYTES)
     report.measure("unmapped_peak_bytes", found["peak_bytes"])
     report.measure("unmapped_samples", found["samples"])
     report.measure("unmapped_sample_longest_seconds", found["longest_seconds"])
     report.measure("limited_read_bytes_per_second", read["bytes"] / read["seconds"])
-    report.check("unmapped_peak_bytes", found["peak_bytes"], f"<= {LIMIT_BYTES + PEAK_SLACK_BYTES}")
-    report.check("limit_evicted_bytes", report.measure("limit_evicted_bytes", read["evicted"]), f">= {READ_BYTES - 256 * MIB}")
+    report.check("unmapped_peak_bytes", found["peak_bytes"], f"<= {LIMIT_BYTES + slack}")
+    report.check("limit_evicted_bytes", report.measure("limit_evicted_bytes", read["evicted"]), f">= {size - 256 * MIB}")
     stolen = report.measure("kernel_reclaimed_pages", read["kernel_reclaimed_pages"])
     report.check("kernel_reclaimed_pages", stolen, "== 0")
     report.check("unmapped_samples", found["samples"], ">= 200")

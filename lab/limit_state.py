@@ -31,7 +31,10 @@ class Bounded:
     def limit(self, size=LIMIT_BYTES):
         """Switch the limit on, and wait until the guest is below it."""
         self.set_limit(size)
-        process.wait_for(lambda: self.unmapped() <= size, SETTLE_SECONDS, f"the cache shrinks to {size} bytes")
+        try:
+            process.wait_for(lambda: self.unmapped() <= size, SETTLE_SECONDS, f"the cache shrinks to {size} bytes")
+        except process.Deadline as deadline:
+            raise process.Deadline(f"{deadline}; there are {self.unmapped()}, and the agent says {self.told()}") from None
 
     def set_limit(self, text):
         self.lab.pagepact("cache-limit", self.guest.name, str(text))

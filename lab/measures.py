@@ -7,6 +7,11 @@ from lab import workload
 AGENT = "/run/lab/pagepact-agent"
 
 
+def scan(guest):
+    """A census by `pagepact-agent --once` in a guest."""
+    return json.loads(guest.run(f"{AGENT} --once --json", 120))
+
+
 def scan_cost(guest, rounds=3):
     """A scan's time beside reading /proc/kpageflags and /proc/kpagecount of the same pages, in the same guest.
 
@@ -15,6 +20,6 @@ def scan_cost(guest, rounds=3):
     """
     scans, reads = [], []
     for _ in range(rounds):
-        scans.append(json.loads(guest.run(f"{AGENT} --once --json"))["elapsed_usec"] / 1e6)
+        scans.append(scan(guest)["elapsed_usec"] / 1e6)
         reads.append(workload.process_cost(guest, "pagepact-agent", kpage=True)["kpage_seconds"])
     return min(scans) / min(reads)

@@ -4,6 +4,7 @@ import json
 import operator
 import os
 import sys
+import traceback
 
 MIB = 1 << 20
 WIDTH = 40
@@ -58,6 +59,14 @@ class Report:
         self.checks.append({"name": name, "measured": measured, "limit": limit, "ok": good})
         return good
 
+    def part(self, function, *args):
+        """Run a part of a scenario; one that breaks fails as a check, and the parts after it run all the same."""
+        try:
+            function(*args)
+        except Exception:
+            traceback.print_exc()
+            self.check(f"{function.__module__.split('.')[-1]}_{function.__name__}_completed", 0, "== 1")
+
     @property
     def ok(self):
         return bool(self.checks) and all(c["ok"] for c in self.checks)
@@ -65,6 +74,8 @@ class Report:
     def _number(self, name, value):
         if value is None:
             return "not measured"
+        if isinstance(value, str):
+            return value
         if name.endswith("_bytes"):
             return mib(value)
         return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"

@@ -1,37 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
 """A page cache limit of 128 MiB: how well it holds, what stays cached under it, what it costs and what it leaves alone."""
 from lab import limit_harm, limit_hot, limit_native, limit_peak, limit_speed, stream
-from lab.limit_state import Bounded
+from lab.limit_state import LIMIT_BYTES, Bounded
 
 
 def _boot(lab, report, kernel, name, **options):
     guest = lab.guest(name, kernel=kernel, shared_disks=[stream.image()], **options)
     guest.wait_ready()
-    lab.start_daemon()
-    lab.wait_agents()
     return Bounded(lab, report, guest, lab.quick)
 
 
 def _end(lab, bounded):
-    bounded.report.check(f"{bounded.guest.name}_kernel_log_troubles", len(bounded.guest.check_kernel_log()), "== 0")
+    guest = bounded.guest
+    bounded.report.check(f"{guest.name}_kernel_log_troubles", len(guest.check_kernel_log()), "== 0")
+    guest.kill()
+    del lab.guests[guest.name]
+
+
+def switched(lab, report, kernel):
+    """A guest whose limit the host switches on and off."""
+    bounded = _boot(lab, report, kernel, "alpha", smp=2)
+    lab.start_daemon()
+    lab.wait_agents()
+    # The short form counts the cost of mixed work in instructions only.
+    parts = [limit_peak.peak, limit_speed.throughput, *(() if lab.quick else (limit_speed.mixed,)), limit_hot.hot,
+             limit_harm.harm, limit_harm.slab]
+    for part in parts:
+        report.part(part, bounded)
     lab.stop_daemon()
-    bounded.guest.kill()
-    del lab.guests[bounded.guest.name]
-    (lab.config / "vms.d" / f"{bounded.guest.name}.conf").unlink(missing_ok=True)
+    _end(lab, bounded)
+
+
+def counted(lab, report, kernel):
+    """Guests whose time counts instructions, without a host's word."""
+    alone = {"icount": True, "agent_port": False, "agent_alone": True}
+    limited = _boot(lab, report, kernel, "limited", append=f"unmapped_page_control={LIMIT_BYTES}", **alone)
+    unlimited = _boot(lab, report, kernel, "unlimited", **alone)
+    report.part(limit_speed.counted, limited, unlimited)
+    _end(lab, unlimited)
+    report.part(limit_peak.peak_counted, limited)
+    _end(lab, limited)
 
 
 def run(lab, report, kernel):
-    bounded = _boot(lab, report, kernel, "alpha", smp=2)
-    limit_peak.peak(bounded)
-    limit_hot.hot(bounded)
-    limit_harm.harm(bounded)
-    limit_harm.slab(bounded)
-    limit_speed.throughput(bounded)
-    limit_speed.mixed(bounded)
-    _end(lab, bounded)
-    counted = _boot(lab, report, kernel, "counted", icount=True)
-    limit_peak.peak_counted(counted)
-    limit_speed.counted(counted)
-    _end(lab, counted)
-    limit_native.native(lab, report)
+    report.part(switched, lab, report, kernel)
+    report.part(counted, lab, report, kernel)
+    report.part(limit_native.native, lab, report)
     report.print_measures()

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The short forms of the scenarios `limit` and `agent`: what is promised of the page cache limit, and of the agent's cost."""
+import shutil
+
+import pytest
+
+from lab import images
+from lab.guest import accel
+from lab.lab import Lab
+from lab.report import Report
+from lab.scenarios import agent, limit
+
+GROUPS = {
+    "holds": {"unmapped_peak_bytes", "limit_evicted_bytes", "kernel_reclaimed_pages", "unmapped_samples"},
+    "counted": {"unmapped_peak_counted_bytes", "counted_limit_evicted_bytes"},
+    "hot": {"hot_hit_ratio", "hot_file_evicted_pages", "hot_rival_room_bytes", "hot_asked_pages",
+            "hot_stream_evicted_bytes"},
+    "harm": {"lookups_seen", "live_dentries_dropped", "mapped_lost_pages", "dirty_lost_pages", "writeback_started_pages",
+             "mapped_pages", "dirty_pages", "dirty_pages_by_kernel", "harm_evicted_bytes"},
+    "slab": {"slab_growth_bytes", "slab_evicted_bytes", "slab_small_cached_bytes"},
+    "cost": {"throughput_ratio", "mixed_cpu_ratio", "counted_evicted_bytes"},
+    "logs": {f"{name}_kernel_log_troubles" for name in ("alpha", "limited", "unlimited")},
+}
+NATIVE = {"native_evicted_bytes", "unmapped_peak_native_bytes"}
+
+
+def measured(scenario):
+    """The report of a scenario's short form."""
+    if not shutil.which("qemu-system-x86_64"):
+        pytest.skip("QEMU is not installed")
+    with Lab(quick=True) as lab:
+        report = Report(scenario.__name__, accel()[0], images.kernel_release())
+        scenario.run(lab, report, "6.1")
+    return report
+
+
+def failures(report, names):
+    """Checks of these names that do not hold, and names that were not checked."""
+    found = {check["name"]: check for check in report.checks}
+    return [found.get(name, name) for name in sorted(names) if name not in found or not found[name]["ok"]]
+
+
+@pytest.fixture(scope="module")
+def limit_report():
+    return measured(limit)
+
+
+@pytest.fixture(scope="module")
+def agent_report():
+    return measured(agent)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_limit(limit_report, group):
+    assert failures(limit_report, GROUPS[group]) == []
+
+
+def test_limit_on_this_machine(limit_report):
+    if "unmapped_limit_native_bytes" not in limit_report.measures:
+        pytest.skip("the agent cannot watch the page cache of this machine's kernel")
+    assert failures(limit_report, NATIVE) == []
+
+
+def test_no_check_is_forgotten(limit_report):
+    assert {check["name"] for check in limit_report.checks} <= set().union(NATIVE, *GROUPS.values())
+
+
+def test_agent_costs_little(agent_report):
+    """Over a minute: CPU time and memory of an idle and of a busy guest's agent."""
+    assert failures(agent_report, {check["name"] for check in agent_report.checks}) == []
+    assert {"agent_cpu_ratio_idle", "agent_cpu_ratio_busy", "busy_evicted_bytes"} <= {c["name"] for c in agent_report.checks}
