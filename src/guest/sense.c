@@ -18,7 +18,7 @@ struct sense {
 	bool ending;
 	bool attached;
 	int error;
-	uint64_t since_usec;
+	uint64_t since_usec; /* 0: not attached, or on its way in or out */
 	/* The thread's own. */
 	struct bpf_link *link;
 };
@@ -37,6 +37,7 @@ static int sense_switch(struct sense *s, bool on)
 
 static void sense_turn(struct sense *s, bool on)
 {
+	s->since_usec = 0;
 	pthread_mutex_unlock(&s->lock);
 	int r = sense_switch(s, on);
 	pthread_mutex_lock(&s->lock);
@@ -46,7 +47,7 @@ static void sense_turn(struct sense *s, bool on)
 		return;
 	}
 	s->attached = on;
-	s->since_usec = now_usec();
+	s->since_usec = on ? now_usec() : 0;
 }
 
 static void *sense_thread(void *userdata)
@@ -131,7 +132,7 @@ int sense_state(struct sense *s, uint64_t *ret_since_ns)
 
 	pthread_mutex_lock(&s->lock);
 	*ret_since_ns = s->since_usec * 1000;
-	r = s->error < 0 ? s->error : s->attached;
+	r = s->error < 0 ? s->error : s->since_usec != 0;
 	pthread_mutex_unlock(&s->lock);
 	return r;
 }
