@@ -9,6 +9,10 @@
 #define SLAB_USEC	 300000000u
 #define SLAB_LEAST_BYTES (256 << 10)
 #define SLAB_CPU_USEC	 20000
+/* Loading the BPF programs leaves 240 to 300 KiB in small caches, of which one page each is worth
+ * looking for: what that costs is 2 KB (slab.h). */
+#define SLAB_OWN_BYTES	  4096
+#define SLAB_OWN_CPU_USEC 50000
 /* At a time; what is still above vm.min_slab_ratio goes in the turns after. */
 #define SLAB_PRESS_BYTES (8 << 20)
 
@@ -35,6 +39,19 @@ void tend_limit(struct agent *a, const struct wire_limit *host)
 	} else {
 		bound_set(&a->bound, &a->settings.limit, a->settings.origin);
 	}
+	rough_look(&a->rough);
+}
+
+void tend_settings(struct agent *a)
+{
+	const struct settings *s = &a->settings;
+	uint64_t now = now_usec();
+
+	a->heat.hot_sec = s->hot_sec;
+	budget_init(&a->budget, s->cpu_permille, now, a->scans_cpu_usec);
+	bound_quotas(&a->bound, s, now);
+	if (!a->host_limits)
+		tend_limit(a, NULL);
 }
 
 /* Pages of reclaimable slab above vm.min_slab_ratio, of all nodes. */
@@ -52,6 +69,14 @@ static uint64_t slab_excess_bytes(struct agent *a)
 			excess += n->slab_reclaimable_pages - most;
 	}
 	return excess * WIRE_BLOCK_BYTES;
+}
+
+void tend_slab(struct agent *a)
+{
+	struct slab_result result;
+
+	if (a->settings.slab && slab_shrink("", SLAB_OWN_BYTES, SLAB_OWN_CPU_USEC, &result) >= 0)
+		a->slab_freed_bytes += result.freed_bytes;
 }
 
 static uint64_t slab_turn(struct agent *a, uint64_t now)
@@ -119,7 +144,7 @@ uint64_t tend_turn(struct agent *a, bool woken)
 	uint64_t now = now_usec(), wait = earlier(host_turn(a, now), slab_turn(a, now));
 
 	if (!a->can_watch)
-		return wait;
+		return earlier(wait, rough_turn(&a->rough));
 	if (woken || now >= a->bound_due_usec) {
 		uint64_t due = bound_turn(&a->bound);
 
