@@ -296,6 +296,14 @@ class Guest:
         text = Path(f"/proc/{self.pid}/io").read_text()
         return int(re.search(r"^read_bytes: (\d+)", text, re.M)[1])
 
+    def whereabouts(self):
+        """What is to be seen of a guest that does not answer: its CPUs' registers, and the console's end."""
+        try:
+            registers = self.qmp("human_monitor_command", command_line="info registers -a")
+        except (OSError, QmpError) as error:
+            registers = f"no registers: {error}\n"
+        return registers + process.tail(self.console)
+
     def virtual_disk_read_bytes(self):
         """What the guest asked its first disk for."""
         return self._block_statistics()["rd_bytes"]

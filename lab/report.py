@@ -60,12 +60,14 @@ class Report:
         return good
 
     def part(self, function, *args):
-        """Run a part of a scenario; one that breaks fails as a check, and the parts after it run all the same."""
+        """Run a part of a scenario; one that breaks fails as a check, and the parts after it run all the same.
+        Whether it came to its end."""
         try:
             function(*args)
+            return True
         except Exception:
             traceback.print_exc()
-            self.check(f"{function.__module__.split('.')[-1]}_{function.__name__}_completed", 0, "== 1")
+            return self.check(f"{function.__module__.split('.')[-1]}_{function.__name__}_completed", 0, "== 1")
 
     @property
     def ok(self):

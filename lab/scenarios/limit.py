@@ -17,16 +17,29 @@ def _end(lab, bounded):
     del lab.guests[guest.name]
 
 
+def _answers(guest):
+    try:
+        return guest.run("echo", 20) == "\n"
+    except (TimeoutError, ConnectionError):
+        return False
+
+
+def _run_parts(bounded, parts):
+    """All parts, or those before the guest stopped answering."""
+    for part in parts:
+        if not bounded.report.part(part, bounded) and not _answers(bounded.guest):
+            bounded.report.say(bounded.guest.whereabouts())
+            raise RuntimeError(f"guest {bounded.guest.name} does not answer any more")
+
+
 def switched(lab, report, kernel):
     """A guest whose limit the host switches on and off."""
     bounded = _boot(lab, report, kernel, "alpha", smp=2)
     lab.start_daemon()
     lab.wait_agents()
     # The short form counts the cost of mixed work in instructions only.
-    parts = [limit_peak.peak, limit_speed.throughput, *(() if lab.quick else (limit_speed.mixed,)), limit_hot.hot,
-             limit_harm.harm, limit_harm.slab]
-    for part in parts:
-        report.part(part, bounded)
+    mixed = [] if lab.quick else [limit_speed.mixed]
+    _run_parts(bounded, [limit_peak.peak, limit_speed.throughput, *mixed, limit_hot.hot, limit_harm.harm, limit_harm.slab])
     lab.stop_daemon()
     _end(lab, bounded)
 
