@@ -26,7 +26,7 @@
 #define YOUNG_PAGES   4096
 #define YOUNG_DIVISOR 8
 #define YOUNG_USEC    2000000
-#define RETRY_USEC    100000
+#define RETRY_USEC    20000
 
 static uint64_t thread_usec(void)
 {

@@ -33,7 +33,8 @@ struct heat_view heat_look(const struct heat *h, const struct scan_page *page, u
 			watch_heat(h->watch, frame, mapping, page->index - page->offset);
 
 		view.hot = heat.known && heat.uses > 1 && heat.age_sec < h->hot_sec;
-		view.awaited = heat.known && !heat.uses && heat.age_sec < AWAITED_SEC;
+		view.awaited = heat.known && !heat.uses && heat.age_sec < AWAITED_SEC &&
+			       is_watched_for(h, AWAITED_SEC + 1, now_usec);
 		view.age_class = (uint8_t)watch_age_class(heat);
 		if (heat.known)
 			view.age_sec =

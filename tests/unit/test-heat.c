@@ -148,6 +148,10 @@ static void test_read_ahead_is_awaited_for_two_seconds(void **state)
 	told.age_sec = 1;
 	told.uses = 1;
 	assert_false(look().awaited);
+	/* Whether it was read before the sensor was on nobody knows. */
+	told.uses = 0;
+	heat.since_usec = NOW - 2 * SECOND;
+	assert_false(look().awaited);
 }
 
 static void test_unknown_ages_are_unknown(void **state)
