@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -54,20 +56,52 @@ static uint64_t port_turn(struct agent *a)
 /* One turn: input first, then what is due, then a piece of the census if there is budget for it. */
 static int agent_turn(struct agent *a, uint64_t due)
 {
-	int other = a->can_watch ? watch_fd(a->heat.watch) : -1;
 	uint64_t scan = a->scanning ? budget_wait_usec(&a->budget, now_usec(), a->scans_cpu_usec)
 				    : IDLE_USEC;
 	uint64_t wait = earlier(earlier(due, scan), earlier(port_turn(a), IDLE_USEC));
-	int r = link_wait(&a->link, other, wait);
+	int r = link_wait(&a->link, a->wake_fd, wait);
 
 	a->woken = r > 0 && r & LINK_OTHER;
 	if (r > 0 && r & LINK_INPUT)
-		r = link_receive(&a->link, other, wait);
+		r = link_receive(&a->link, a->wake_fd, wait);
 	if (r >= 0)
 		r = frames_answer(a);
 	if (r >= 0 && a->scanning && scan == 0)
 		r = answer_scan_step(a);
 	return r;
+}
+
+static int wake_add(struct agent *a, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	return RET_ERRNO(epoll_ctl(a->wake_fd, EPOLL_CTL_ADD, fd, &event));
+}
+
+/* Before anything else: until then a SIGHUP ends us. */
+static int hangup_open(struct agent *a)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	a->wake_fd = epoll_create1(EPOLL_CLOEXEC);
+	a->hangup_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (a->wake_fd < 0 || a->hangup_fd < 0)
+		return -errno;
+	return wake_add(a, a->hangup_fd);
+}
+
+static void hangup_turn(struct agent *a)
+{
+	struct signalfd_siginfo info;
+
+	if (read(a->hangup_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	a->read(&a->settings, a->read_userdata);
+	tend_settings(a);
+	log_info("The configuration was read again");
 }
 
 static int agent_serve(struct agent *a)
@@ -90,6 +124,7 @@ static int agent_serve(struct agent *a)
 		}
 		if (r < 0)
 			return log_error_errno(r, "The link failed: %m");
+		hangup_turn(a);
 		due = tend_turn(a, a->woken);
 	}
 }
@@ -107,12 +142,35 @@ static void agent_probe(struct agent *a)
 	r = watch_open(&a->heat.watch,
 		       ram->ranges[ram->count - 1].start + ram->ranges[ram->count - 1].count,
 		       a->missing, sizeof(a->missing));
+	if (r >= 0)
+		r = wake_add(a, watch_fd(a->heat.watch));
 	a->can_watch = r >= 0;
 	if (r < 0)
 		log_warning_errno(r, "Cannot hold a limit: %s (%m)", a->missing);
 	else if (watch_sensor(a->heat.watch) == WIRE_HEAT_NONE)
 		snprintf(a->missing, sizeof(a->missing),
 			 "the kernel does not tell when pages are used");
+}
+
+/* What is left where pages cannot be seen. */
+static void rough_probe(struct agent *a)
+{
+	size_t used = strlen(a->missing);
+	char why[96] = "";
+	int r = rough_init(&a->rough, &a->bound, why, sizeof(why));
+
+	if (r < 0) {
+		log_warning_errno(r, "The kernel's own reclaim cannot be used either: %s (%m)",
+				  why);
+		snprintf(a->missing + used, sizeof(a->missing) - used,
+			 "; nor can its own reclaim be used: %s", why);
+		return;
+	}
+	log_warning("The kernel's own reclaim is used instead: it is not exact, and takes mapped "
+		    "pages too");
+	snprintf(
+		a->missing + used, sizeof(a->missing) - used,
+		"; its own reclaim is used instead, which is not exact and takes mapped pages too");
 }
 
 static int agent_prepare(struct agent *a)
@@ -122,7 +180,6 @@ static int agent_prepare(struct agent *a)
 
 	if (r < 0)
 		return log_error_errno(r, "Cannot read /proc/zoneinfo: %m");
-	a->heat.hot_sec = a->settings.hot_sec;
 	a->heat.since_usec = now;
 	a->shed = (struct shed){
 		.memmap = a->census.memmap,
@@ -132,23 +189,30 @@ static int agent_prepare(struct agent *a)
 	};
 	shed_init(&a->shed);
 	a->heard_usec = a->slab_usec = a->swept_usec = now;
-	budget_init(&a->budget, a->settings.cpu_permille, now, 0);
 	bound_init(&a->bound, &a->shed, &a->nodes, &a->census.ram, &a->settings, now);
-	tend_limit(a, NULL);
+	if (!a->can_watch)
+		rough_probe(a);
+	tend_settings(a);
 	return 0;
 }
 
-int agent_run(struct agent *a, const char *path, const struct settings *settings)
+int agent_run(struct agent *a, const char *path, agent_settings_fn *read, void *userdata)
 {
+	int r = hangup_open(a);
+
+	if (r < 0)
+		return log_error_errno(r, "Cannot wait for signals: %m");
 	a->port = path;
-	a->settings = *settings;
+	a->read = read;
+	a->read_userdata = userdata;
 	a->link.fd = a->link.signal_fd = -1;
 	signal(SIGPIPE, SIG_IGN);
+	read(&a->settings, userdata);
 	agent_probe(a);
-	int r = agent_prepare(a);
+	r = agent_prepare(a);
 	if (r < 0)
 		return r;
-	if (port_turn(a) != UINT64_MAX && settings->limit.kind == LIMIT_TEXT_OFF)
+	if (port_turn(a) != UINT64_MAX && a->settings.limit.kind == LIMIT_TEXT_OFF)
 		log_warning("There is no %s yet, and no cache_limit is set: nothing to do until "
 			    "the host gives the guest a virtio-serial port named " WIRE_AGENT_PORT,
 			    path);

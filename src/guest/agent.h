@@ -18,14 +18,25 @@
 #include "guest/heat.h"
 #include "guest/link.h"
 #include "guest/nodes.h"
+#include "guest/rough.h"
 #include "guest/settings.h"
 #include "guest/shed.h"
 
 /* Without a word from the host for this long, what it asked for is dropped. */
 #define AGENT_HOST_USEC 60000000u
 
+/**
+ * agent_settings_fn - read the guest's own settings
+ * @ret: always filled
+ */
+typedef void agent_settings_fn(struct settings *ret, void *userdata);
+
 struct agent {
 	const char *port;
+	agent_settings_fn *read;
+	void *read_userdata;
+	int hangup_fd; /* SIGHUP */
+	int wake_fd;   /* readable when the watch or a SIGHUP wakes us */
 	struct agent_link link;
 	uint64_t port_usec;  /* when it was tried to be opened last */
 	uint64_t heard_usec; /* when the host said something last */
@@ -36,6 +47,7 @@ struct agent {
 	struct nodes nodes;
 	struct shed shed;
 	struct bound bound;
+	struct rough rough; /* without the watch */
 	bool can_scan;
 	bool can_watch;
 	bool woken;
@@ -60,11 +72,11 @@ struct agent {
 /**
  * agent_run() - serve the host on a port, and hold the limit, until a signal ends the process
  * @path: the port; it may appear later
- * @settings: the guest's own
+ * @read: called at the start, and again at each SIGHUP
  *
  * Return: -errno when there is nothing that it could do here, or the port fails for good.
  */
-int agent_run(struct agent *a, const char *path, const struct settings *settings);
+int agent_run(struct agent *a, const char *path, agent_settings_fn *read, void *userdata);
 
 /* Of answer.c, for agent.c. */
 
@@ -102,6 +114,9 @@ void report_fill(struct agent *a, struct wire_report *ret);
  * Return: microseconds until the next turn is due.
  */
 uint64_t tend_turn(struct agent *a, bool woken);
+
+/** tend_settings() - have the settings hold that were read last; what the host asked for stays */
+void tend_settings(struct agent *a);
 
 /** tend_limit() - have the limit hold that should: the host's where it is heard, else the guest's
  */

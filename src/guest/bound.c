@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/psi.h"
+#include "guest/reclaim.h"
 
 #define PAGE_BYTES 4096
 
@@ -40,13 +41,17 @@ void bound_init(struct bound *b, struct shed *shed, struct nodes *nodes, const s
 		.nodes = nodes,
 		.ram = ram,
 		.limit_pages = UINT64_MAX,
-		.bytes_per_sec = settings->evict_bytes_per_sec,
-		.quota_bytes = settings->evict_bytes_per_sec,
-		.quota_usec = now,
 		.sweep_wait_usec = SWEEP_WAIT_USEC,
 	};
 	brake_init(&b->brake, now);
-	budget_init(&b->cpu, settings->evict_cpu_permille, now, 0);
+	bound_quotas(b, settings, now);
+}
+
+void bound_quotas(struct bound *b, const struct settings *settings, uint64_t now)
+{
+	b->bytes_per_sec = b->quota_bytes = settings->evict_bytes_per_sec;
+	b->quota_usec = now;
+	budget_init(&b->cpu, settings->evict_cpu_permille, now, b->cpu_usec);
 }
 
 void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin origin)
@@ -62,18 +67,29 @@ void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin
 	}
 }
 
-void bound_sample(struct bound *b, uint64_t now)
+/* Without a watch it is the kernel that reclaims, and counts. */
+static uint64_t refaulted_pages(const struct bound *b)
 {
 	struct watch_returns returns;
+	uint64_t pages = 0;
+
+	if (!b->shed->heat->watch)
+		return reclaim_refaulted("");
+	watch_returns(b->shed->heat->watch, &returns);
+	for (int i = 0; i < WIRE_AGE_CLASSES; i++)
+		pages += returns.refaulted[i];
+	return pages;
+}
+
+void bound_sample(struct bound *b, uint64_t now)
+{
 	struct psi memory, io;
 	struct brake_sample s = { .now_usec = now, .evicted_pages = b->shed->evicted_pages };
 
 	if (now - b->sampled_usec < USEC_PER_SEC)
 		return;
 	b->sampled_usec = now;
-	watch_returns(b->shed->heat->watch, &returns);
-	for (int i = 0; i < WIRE_AGE_CLASSES; i++)
-		s.refaulted_pages += returns.refaulted[i];
+	s.refaulted_pages = refaulted_pages(b);
 	s.memory_hundredths = psi_read("", "memory", &memory) < 0
 				      ? BRAKE_BLIND
 				      : (int)memory.some_avg10_hundredths;
@@ -81,8 +97,7 @@ void bound_sample(struct bound *b, uint64_t now)
 	brake_update(&b->brake, &s);
 }
 
-/* What is over the limit on each node becomes the goal. Return: pages until the limit, at least. */
-static uint64_t goal_set(struct bound *b)
+uint64_t bound_measure(struct bound *b)
 {
 	uint64_t room = UINT64_MAX;
 
@@ -247,7 +262,7 @@ uint64_t bound_turn(struct bound *b)
 	}
 	if (shed_drain(b->shed, true) < 0 || nodes_count(b->nodes) < 0)
 		return RETRY_USEC;
-	room = goal_set(b);
+	room = bound_measure(b);
 	b->hurry = b->limit_pages != UINT64_MAX &&
 		   b->unmapped_pages > b->limit_pages / 100 * NEAR_PERCENT;
 	wake_set(b, room);

@@ -51,13 +51,23 @@ struct bound {
 void bound_init(struct bound *b, struct shed *shed, struct nodes *nodes, const struct ram *ram,
 		const struct settings *settings, uint64_t now_usec);
 
+/** bound_quotas() - have the quotas of other settings hold */
+void bound_quotas(struct bound *b, const struct settings *settings, uint64_t now_usec);
+
 /**
  * bound_set() - set the limit
  */
 void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin origin);
 
 /**
- * bound_turn() - do what there is to do now, for some milliseconds at most
+ * bound_measure() - have what nodes_count() found over the limit, and 5 % more, become the goal
+ *
+ * Return: pages until the limit, on the node that has the fewest.
+ */
+uint64_t bound_measure(struct bound *b);
+
+/**
+ * bound_turn() - do what there is to do now, for some milliseconds at most; with a watch
  *
  * Return: microseconds until the next turn is due; 0: at once; BOUND_NEVER: when the watch wakes.
  */

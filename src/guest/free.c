@@ -2,7 +2,8 @@
 /*
  * Frees memory in the order of reclaim inside the guest: what is free already, empty slab pages,
  * cold unmapped clean pages that the host holds, those that complete a superpage, other cold ones,
- * and nothing else. One step begins when the one before has nothing left.
+ * and nothing else. One step begins when the one before has nothing left. Where the agent cannot
+ * see pages, the kernel's own reclaim stands for all steps that take page cache.
  */
 #include "base/clock.h"
 #include "guest/agent.h"
@@ -120,6 +121,17 @@ static void cache_steps(struct request *q)
 		queue_step(q, choosy ? SHED_SOLE : SHED_FRESH, false, WIRE_STEP_COLD);
 }
 
+static void kernel_step(struct request *q)
+{
+	uint64_t freed;
+	int more = 1;
+
+	while (q->left_bytes && more > 0 && !must_stop(q)) {
+		more = rough_free(&q->agent->rough, q->left_bytes, &freed);
+		step_add(q, WIRE_STEP_COLD, freed);
+	}
+}
+
 void free_bytes(struct agent *a, const struct wire_free *request, struct wire_freed *ret)
 {
 	uint64_t start = now_usec();
@@ -137,9 +149,13 @@ void free_bytes(struct agent *a, const struct wire_free *request, struct wire_fr
 		free_step(&q);
 		slab_step(&q);
 	}
-	if (q.left_bytes && a->can_watch && shed_begin(&a->shed) >= 0)
-		cache_steps(&q);
-	shed_end(&a->shed);
+	if (!a->can_watch) {
+		kernel_step(&q);
+	} else {
+		if (q.left_bytes && shed_begin(&a->shed) >= 0)
+			cache_steps(&q);
+		shed_end(&a->shed);
+	}
 	if (!q.left_bytes)
 		ret->stopped = WIRE_STOPPED_DONE;
 	/* The queues were filled for this request; a limit fills them in its own order. */

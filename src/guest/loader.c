@@ -5,6 +5,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -32,11 +33,22 @@ void loader_begin(void)
 	libbpf_set_print(loader_log);
 }
 
+static bool is_confidential(void)
+{
+	_cleanup_fclose_ FILE *f = fopen("/sys/kernel/security/lockdown", "re");
+	char line[128];
+
+	return f && fgets(line, sizeof(line), f) && strstr(line, "[confidentiality]");
+}
+
 void loader_reason(int error, const char *whose, char *ret_reason, size_t reason_size)
 {
 	if (access("/sys/kernel/btf/vmlinux", R_OK) < 0)
 		snprintf(ret_reason, reason_size,
 			 "the kernel has no BTF (/sys/kernel/btf/vmlinux)");
+	else if (is_confidential())
+		snprintf(ret_reason, reason_size,
+			 "the kernel is locked down (confidentiality): BPF may not read it");
 	else if (error == EPERM) /* the verifier says EACCES */
 		snprintf(ret_reason, reason_size,
 			 "BPF is not permitted: not root, or the kernel is locked down");

@@ -113,14 +113,13 @@ static void settings_complain(const char *where, const char *what, void *userdat
 	log_warning("%s: %s", where, what);
 }
 
-static int agent_start(struct agent *agent, const struct options *options)
+static void settings_load(struct settings *ret, void *userdata)
 {
-	struct settings settings;
+	const struct options *options = userdata;
 
-	settings_read("", options->config, &settings, settings_complain, NULL);
+	settings_read("", options->config, ret, settings_complain, NULL);
 	if (options->cpu_permille)
-		settings.cpu_permille = options->cpu_permille;
-	return agent_run(agent, options->device, &settings);
+		ret->cpu_permille = options->cpu_permille;
 }
 
 int main(int argc, char **argv)
@@ -134,6 +133,7 @@ int main(int argc, char **argv)
 	if (r <= 0)
 		return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;
 	log_open("pagepact-agent", options.verbose ? LOG_DEBUG : LOG_INFO);
-	r = options.once ? once_print(options.json) : agent_start(&agent, &options);
+	r = options.once ? once_print(options.json)
+			 : agent_run(&agent, options.device, settings_load, &options);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -14,8 +14,6 @@ static void limit_fill(struct agent *a, struct wire_report *ret, uint64_t now)
 	if (brake_holds(&b->brake, now))
 		ret->brake_left_usec = b->brake.until_usec - now;
 	ret->brakes = b->brake.stops;
-	if (!a->can_watch && b->limit.kind != LIMIT_TEXT_OFF)
-		ret->limit_state = WIRE_STATE_CANNOT;
 }
 
 static void returns_fill(const struct agent *a, struct wire_report *ret)

@@ -35,6 +35,19 @@ void tend_limit(struct agent *a, const struct wire_limit *host)
 	} else {
 		bound_set(&a->bound, &a->settings.limit, a->settings.origin);
 	}
+	rough_look(&a->rough);
+}
+
+void tend_settings(struct agent *a)
+{
+	const struct settings *s = &a->settings;
+	uint64_t now = now_usec();
+
+	a->heat.hot_sec = s->hot_sec;
+	budget_init(&a->budget, s->cpu_permille, now, a->scans_cpu_usec);
+	bound_quotas(&a->bound, s, now);
+	if (!a->host_limits)
+		tend_limit(a, NULL);
 }
 
 /* Pages of reclaimable slab above vm.min_slab_ratio, of all nodes. */
@@ -119,7 +132,7 @@ uint64_t tend_turn(struct agent *a, bool woken)
 	uint64_t now = now_usec(), wait = earlier(host_turn(a, now), slab_turn(a, now));
 
 	if (!a->can_watch)
-		return wait;
+		return earlier(wait, rough_turn(&a->rough));
 	if (woken || now >= a->bound_due_usec) {
 		uint64_t due = bound_turn(&a->bound);
 
