@@ -193,6 +193,7 @@ static int agent_prepare(struct agent *a)
 	if (!a->can_watch)
 		rough_probe(a);
 	tend_settings(a);
+	tend_slab(a);
 	return 0;
 }
 

@@ -12,6 +12,9 @@
 #include "guest/evict.h"
 #include "version.h"
 
+/* So many files, opened one after another, may leave slabs with nothing in them. */
+#define FILES_MANY 256
+
 static uint64_t cpu_usec(void)
 {
 	return clock_usec(CLOCK_PROCESS_CPUTIME_ID);
@@ -143,7 +146,11 @@ static int scan_finish(struct agent *a)
 		.cpu_usec = a->scans_cpu_usec - a->scan_started_cpu_usec,
 		.chunk_max_usec = a->census.walk.chunk_max_usec,
 	};
+	bool many = a->census.files.count >= FILES_MANY;
+
 	files_reset(&a->census.files);
+	if (many)
+		tend_slab(a);
 	return link_send(&a->link, WIRE_SCAN_END, a->scan_id, sizeof(*end));
 }
 

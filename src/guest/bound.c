@@ -90,6 +90,10 @@ void bound_sample(struct bound *b, uint64_t now)
 		return;
 	b->sampled_usec = now;
 	s.refaulted_pages = refaulted_pages(b);
+	/* The kernel counts what anybody's reclaim took, ever: of that, what came back while
+	 * nothing of ours had gone lately is not because of us. */
+	if (!b->shed->heat->watch && brake_idle(&b->brake, now) >= BRAKE_SECONDS)
+		b->brake.seen_refaulted = s.refaulted_pages;
 	s.memory_hundredths = psi_read("", "memory", &memory) < 0
 				      ? BRAKE_BLIND
 				      : (int)memory.some_avg10_hundredths;

@@ -22,6 +22,13 @@ bool brake_holds(const struct brake *b, uint64_t now_usec)
 	return now_usec < b->until_usec;
 }
 
+uint64_t brake_idle(const struct brake *b, uint64_t now_usec)
+{
+	uint64_t second = now_usec / USEC;
+
+	return b->idle_seconds + (second > b->second ? second - b->second : 0);
+}
+
 /* Empties the seconds that have passed since the last call. */
 static void seconds_turn(struct brake *b, uint64_t second)
 {

@@ -74,6 +74,9 @@ void brake_init(struct brake *b, uint64_t now_usec);
  */
 void brake_update(struct brake *b, const struct brake_sample *s);
 
+/** brake_idle() - seconds since something was evicted; BRAKE_SECONDS at the beginning */
+uint64_t brake_idle(const struct brake *b, uint64_t now_usec);
+
 /** brake_holds() - whether eviction has to rest now */
 bool brake_holds(const struct brake *b, uint64_t now_usec);
 

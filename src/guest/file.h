@@ -92,6 +92,8 @@ int file_reopen(int fd);
  * @items, @items_max: the extents, sorted by index; what has no plain block on the disk (holes,
  * inline or encoded data, not yet written) is left out
  *
+ * Of a file whose place ext4 had forgotten it is made to forget it again: nothing is left in slabs.
+ *
  * Return: the number of extents; -E2BIG for more than @items_max; -EBADF when the file system's
  * blocks do not start at multiples of 4 KiB; -EOPNOTSUPP without FIEMAP; or another -errno.
  */

@@ -155,6 +155,7 @@ void free_bytes(struct agent *a, const struct wire_free *request, struct wire_fr
 		if (q.left_bytes && shed_begin(&a->shed) >= 0)
 			cache_steps(&q);
 		shed_end(&a->shed);
+		tend_slab(a);
 	}
 	if (!q.left_bytes)
 		ret->stopped = WIRE_STOPPED_DONE;

@@ -17,13 +17,16 @@
 static const char help[] =
 	"Usage: pagepact-agent [--config FILE] [--device PATH] [--cpu-budget PERMILLE] "
 	"[--verbose]\n"
-	"       pagepact-agent --once [--json]\n"
+	"       pagepact-agent --once|--shrink-slab [--json]\n"
 	"\n"
 	"Tells the host which blocks of its disks this guest caches, and drops clean unmapped\n"
 	"page cache, nothing else, when the host asks for it or the page cache limit demands it.\n"
 	"\n"
 	"      --once                 print a census of this machine and end; changes nothing\n"
-	"      --json                 with --once: as one JSON document\n"
+	"      --shrink-slab          give back slab pages that hold nothing, print by cache what "
+	"went,\n"
+	"                             and end\n"
+	"      --json                 with these two: as one JSON document\n"
 	"      --config FILE          read this (default " CONFIG_PATH ")\n"
 	"      --device PATH          the port to serve (default /dev/virtio-ports/" WIRE_AGENT_PORT
 	")\n"
@@ -36,7 +39,7 @@ struct options {
 	const char *device;
 	const char *config;
 	unsigned cpu_permille; /* 0: as the configuration says */
-	bool once, json, verbose;
+	bool once, shrink_slab, json, verbose;
 };
 
 static int budget_parse(const char *text, unsigned *ret)
@@ -60,6 +63,7 @@ static int options_parse(int argc, char **argv, struct options *ret)
 {
 	static const struct option longs[] = {
 		{ "once", no_argument, NULL, 'o' },
+		{ "shrink-slab", no_argument, NULL, 's' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "config", required_argument, NULL, 'c' },
 		{ "device", required_argument, NULL, 'd' },
@@ -74,6 +78,9 @@ static int options_parse(int argc, char **argv, struct options *ret)
 		switch (c) {
 		case 'o':
 			ret->once = true;
+			break;
+		case 's':
+			ret->shrink_slab = true;
 			break;
 		case 'j':
 			ret->json = true;
@@ -102,8 +109,10 @@ static int options_parse(int argc, char **argv, struct options *ret)
 		}
 	if (optind < argc)
 		return log_error_errno(EINVAL, "'%s' is not an option; see --help", argv[optind]);
-	if (ret->json && !ret->once)
-		return log_error_errno(EINVAL, "--json goes with --once");
+	if (ret->once && ret->shrink_slab)
+		return log_error_errno(EINVAL, "--once changes nothing: without --shrink-slab");
+	if (ret->json && !ret->once && !ret->shrink_slab)
+		return log_error_errno(EINVAL, "--json goes with --once or --shrink-slab");
 	return 1;
 }
 
@@ -133,7 +142,11 @@ int main(int argc, char **argv)
 	if (r <= 0)
 		return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;
 	log_open("pagepact-agent", options.verbose ? LOG_DEBUG : LOG_INFO);
-	r = options.once ? once_print(options.json)
-			 : agent_run(&agent, options.device, settings_load, &options);
+	if (options.once)
+		r = once_print(options.json);
+	else if (options.shrink_slab)
+		r = once_shrink_slab(options.json);
+	else
+		r = agent_run(&agent, options.device, settings_load, &options);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -11,8 +11,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "guest/census.h"
+#include "guest/slab.h"
 
 #define FILES_SHOWN 10
+
+/* All that a page or more could come from; somebody waits, but not for ever. */
+#define SLAB_LEAST_BYTES 4096
+#define SLAB_CPU_USEC	 2000000
 
 /* Where a number of the census stands, and what it is called. */
 static const struct total {
@@ -190,4 +195,52 @@ int once_print(bool json)
 	if (fflush(stdout) != 0)
 		return log_error_errno(errno, "Cannot write: %m");
 	return r;
+}
+
+static void slab_text(const struct slab_result *s)
+{
+	printf("Slab pages with no object in use: %.1f KiB went, of %u caches tried\n",
+	       (double)s->freed_bytes / 1024, s->caches_tried);
+	if (s->caches_told)
+		printf("  %-28s %12s %12s %12s\n", "CACHE", "BEFORE", "AFTER", "WENT");
+	for (uint32_t i = 0; i < s->caches_told; i++) {
+		const struct slab_cache *c = &s->caches[i];
+
+		printf("  %-28s %8.1f KiB %8.1f KiB %8.1f KiB\n", c->name,
+		       (double)c->before_bytes / 1024, (double)c->after_bytes / 1024,
+		       (double)(c->before_bytes - c->after_bytes) / 1024);
+	}
+}
+
+static void slab_json(const struct slab_result *s)
+{
+	printf("{\n  \"freed_bytes\": %" PRIu64 ",\n  \"cpu_usec\": %" PRIu64
+	       ",\n  \"caches_tried\": %u,\n  \"caches\": [",
+	       s->freed_bytes, s->usec, s->caches_tried);
+	for (uint32_t i = 0; i < s->caches_told; i++) {
+		const struct slab_cache *c = &s->caches[i];
+
+		printf("%s\n    {\"name\": \"%s\", \"before_bytes\": %" PRIu64
+		       ", \"after_bytes\": %" PRIu64 "}",
+		       i ? "," : "", c->name, c->before_bytes, c->after_bytes);
+	}
+	printf("\n  ]\n}\n");
+}
+
+int once_shrink_slab(bool json)
+{
+	struct slab_result result;
+	int r = slab_shrink("", SLAB_LEAST_BYTES, SLAB_CPU_USEC, &result);
+
+	if (r < 0)
+		return log_error_errno(r, "Cannot shrink slab caches: %m");
+	for (uint32_t i = 0; i < result.caches_told; i++)
+		name_clean(result.caches[i].name);
+	if (json)
+		slab_json(&result);
+	else
+		slab_text(&result);
+	if (fflush(stdout) != 0)
+		return log_error_errno(errno, "Cannot write: %m");
+	return 0;
 }

@@ -18,8 +18,6 @@ int rough_init(struct rough *r, struct bound *bound, char *ret_reason, size_t re
 	int status;
 
 	*r = (struct rough){ .bound = bound, .wait_usec = ROUGH_LOOK_USEC };
-	/* What came back before is not because of us. */
-	bound->brake.seen_refaulted = reclaim_refaulted("");
 	status = reclaim_open("", bound->nodes, &r->reclaim, ret_reason, reason_size);
 	rough_look(r);
 	return status;

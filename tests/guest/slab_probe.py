@@ -150,11 +150,11 @@ def compare(argv):
 def growth(argv):
     """What a program and then slab-tool leave behind: dentries, inodes, bytes by cache."""
     before = counters()
-    run(argv)
+    out = run(argv)
     between = counters()
     shrunk = json.loads(run(["/run/lab/slab-tool", "shrink", "4096", "1000000"]))
     after = counters()
-    return {"before": before, "between": between, "after": after, "shrunk": shrunk}
+    return {"before": before, "between": between, "after": after, "shrunk": shrunk, "out": out}
 
 
 def main():

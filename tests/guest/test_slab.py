@@ -143,3 +143,36 @@ def test_opening_by_handle_leaves_no_dentry(machine, record_testsuite_property):
         "freed_bytes": found["shrunk"]["freed_bytes"]})
     assert between["dentries"] - before["dentries"] <= 8 and between["inodes"] - before["inodes"] <= 8
     assert sum(after["caches"].values()) - sum(before["caches"].values()) <= MIB // 4
+
+
+def test_a_census_leaves_no_extents(machine, record_testsuite_property):
+    """Of files whose place on the disk the kernel has forgotten the agent must ask; what that loads goes again."""
+    machine.guest.run("find /usr /etc -xdev -type f -size -64k | head -6000 | xargs cat >/dev/null", 240)
+    once = ["/run/lab/agent", "--once", "--json"]
+    machine.probe("growth", once)
+    # Inodes with cached pages stay, their extents do not.
+    machine.guest.run("sync; echo 2 >/proc/sys/vm/drop_caches")
+    found = machine.probe("growth", once)
+    before, between, after = (found[when]["caches"] for when in ("before", "between", "after"))
+    grown = {name: size - before.get(name, 0) for name, size in between.items() if size > before.get(name, 0)}
+    record_testsuite_property(f"slab_growth_census_{machine.kernel}", {
+        "files": json.loads(found["out"])["files_count"], "grown_bytes": sum(grown.values()),
+        "extent_status_bytes": grown.get("ext4_extent_status", 0), "freed_bytes": found["shrunk"]["freed_bytes"],
+        "left_bytes": sum(after.values()) - sum(before.values())})
+    assert json.loads(found["out"])["files_count"] >= 4000
+    assert grown.get("ext4_extent_status", 0) <= 8 * 4096
+    assert sum(grown.values()) <= MIB
+    assert between["dentry"] - before["dentry"] <= 64 << 10 and between["ext4_inode_cache"] <= before["ext4_inode_cache"]
+
+
+def test_shrink_slab_tells_by_cache(filled):
+    """The agent's own command, on slabs that are known to be empty."""
+    before = filled.probe("compare", ["/bin/true"])["after"]
+    told = json.loads(filled.guest.run("/run/lab/agent --shrink-slab --json"))
+    caches = {cache["name"]: cache["before_bytes"] - cache["after_bytes"] for cache in told["caches"]}
+    assert caches["dentry"] >= 0.8 * 2000 * 192 and caches["ext4_inode_cache"] >= 0.8 * 2000 * 1000
+    assert told["freed_bytes"] >= sum(caches.values()) and len(caches) <= told["caches_tried"]
+    after = filled.probe("compare", ["/bin/true"])["after"]
+    assert before["caches"]["ext4_inode_cache"] - after["caches"]["ext4_inode_cache"] == caches["ext4_inode_cache"]
+    text = filled.guest.run("/run/lab/agent --shrink-slab")
+    assert text.startswith("Slab pages with no object in use: ")
