@@ -157,11 +157,10 @@ def test_a_census_leaves_no_extents(machine, record_testsuite_property):
     grown = {name: size - before.get(name, 0) for name, size in between.items() if size > before.get(name, 0)}
     record_testsuite_property(f"slab_growth_census_{machine.kernel}", {
         "files": json.loads(found["out"])["files_count"], "grown_bytes": sum(grown.values()),
-        "extent_status_bytes": grown.get("ext4_extent_status", 0), "freed_bytes": found["shrunk"]["freed_bytes"],
-        "left_bytes": sum(after.values()) - sum(before.values())})
-    assert json.loads(found["out"])["files_count"] >= 4000
-    assert grown.get("ext4_extent_status", 0) <= 8 * 4096
-    assert sum(grown.values()) <= MIB
+        "freed_bytes": found["shrunk"]["freed_bytes"], "left_bytes": sum(after.values()) - sum(before.values())})
+    assert json.loads(found["out"])["files_count"] >= 6000
+    # With the extents of 6,000 files it was 684,032 bytes and more; the limit is 1 MiB.
+    assert sum(grown.values()) <= MIB // 2
     assert between["dentry"] - before["dentry"] <= 64 << 10 and between["ext4_inode_cache"] <= before["ext4_inode_cache"]
 
 

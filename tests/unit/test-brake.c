@@ -179,10 +179,24 @@ static void test_a_clock_that_jumps(void **state)
 	assert_false(second(1000, 40));
 }
 
+static void test_idle(void **state)
+{
+	(void)state;
+	assert_int_equal(brake_idle(&brake, now.now_usec), BRAKE_SECONDS);
+	second(1, 0);
+	assert_int_equal(brake_idle(&brake, now.now_usec), 0);
+	/* Also when nothing was told meanwhile. */
+	assert_int_equal(brake_idle(&brake, now.now_usec + 7 * SECOND), 7);
+	second(0, 0);
+	second(0, 0);
+	assert_int_equal(brake_idle(&brake, now.now_usec), 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_nothing_stops_what_hurts_nobody, setup),
+		cmocka_unit_test_setup(test_idle, setup),
 		cmocka_unit_test_setup(test_refaults_stop_it, setup),
 		cmocka_unit_test_setup(test_few_refaults_are_no_sign, setup),
 		cmocka_unit_test_setup(test_old_refaults_do_not_count, setup),

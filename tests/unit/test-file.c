@@ -2,6 +2,7 @@
 #include "guest-test.h"
 
 #include <fcntl.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -169,12 +170,101 @@ static void test_reopen(void **state)
 	assert_int_equal(file_reopen(found), -ENOENT);
 }
 
+/* As in file.c. */
+#define GET_ES_CACHE   _IOWR('f', 42, struct fiemap)
+#define CLEAR_ES_CACHE _IO('f', 40)
+
+/* What ext4 has in memory of the extents at a page, as many as there are in a row. */
+static unsigned extents_cached(int fd, uint64_t page)
+{
+	struct fiemap ask = { .fm_start = page * 4096, .fm_length = INT64_MAX - page * 4096 };
+
+	assert_int_equal(ioctl(fd, GET_ES_CACHE, &ask), 0);
+	return ask.fm_mapped_extents;
+}
+
+static void test_what_was_forgotten_stays_so(void **state)
+{
+	struct wire_identity who = { 0 };
+	struct disk_place here = { 0 };
+	struct wire_extent a[8];
+	int fd = file_with_holes();
+
+	(void)state;
+	if (fd < 0 || ioctl(fd, CLEAR_ES_CACHE) < 0)
+		skip();
+	assert_int_equal(extents_cached(fd, 0), 0);
+	assert_int_equal(file_extents(fd, &who, &here, 0, UINT64_MAX, a, 8), 3);
+	assert_int_equal(extents_cached(fd, 0), 0);
+	assert_int_equal(file_extents(fd, &who, &here, 2, 1, a, 8), 1);
+	assert_int_equal(extents_cached(fd, 2), 0);
+	close(fd);
+}
+
+/* What the file's own readers and writers had loaded is theirs. */
+static void test_what_was_known_stays_so(void **state)
+{
+	struct wire_identity who = { 0 };
+	struct disk_place here = { 0 };
+	struct wire_extent a[8];
+	int fd = file_with_holes();
+	unsigned known;
+	char page[4096];
+
+	(void)state;
+	if (fd < 0 || ioctl(fd, CLEAR_ES_CACHE) < 0)
+		skip();
+	assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	assert_int_equal(pread(fd, page, sizeof(page), 0), sizeof(page));
+	known = extents_cached(fd, 0);
+	assert_true(known > 0);
+	assert_int_equal(file_extents(fd, &who, &here, 0, UINT64_MAX, a, 8), 3);
+	assert_true(extents_cached(fd, 0) >= known);
+	/* The middle is not asked for on its own account: the beginning is known. */
+	assert_int_equal(file_extents(fd, &who, &here, 2, 1, a, 8), 1);
+	assert_true(extents_cached(fd, 0) >= known);
+	close(fd);
+}
+
+/* Pages that have no block yet keep their place in line, and their data. */
+static void test_delayed_allocation_is_kept(void **state)
+{
+	struct wire_identity who = { 0 };
+	struct disk_place here = { 0 };
+	struct wire_extent a[8];
+	int fd = file_with_holes();
+	char page[4096], again[4096];
+
+	(void)state;
+	if (fd < 0 || ioctl(fd, CLEAR_ES_CACHE) < 0)
+		skip();
+	memset(page, 'y', sizeof(page));
+	assert_int_equal(pwrite(fd, page, sizeof(page), 8 * 4096), sizeof(page));
+	assert_int_equal(ioctl(fd, CLEAR_ES_CACHE), 0);
+	assert_true(extents_cached(fd, 8) > 0);
+	assert_int_equal(extents_cached(fd, 0), 0);
+	assert_int_equal(file_extents(fd, &who, &here, 0, UINT64_MAX, a, 8), 3);
+	assert_true(extents_cached(fd, 8) > 0);
+	assert_int_equal(fsync(fd), 0);
+	assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	assert_int_equal(pread(fd, again, sizeof(again), 8 * 4096), sizeof(again));
+	assert_memory_equal(page, again, sizeof(page));
+	assert_int_equal(file_extents(fd, &who, &here, 0, UINT64_MAX, a, 8), 4);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_not_there),	cmocka_unit_test(test_identity),
-		cmocka_unit_test(test_block_device),	cmocka_unit_test(test_extents),
-		cmocka_unit_test(test_extents_unknown), cmocka_unit_test(test_reopen),
+		cmocka_unit_test(test_not_there),
+		cmocka_unit_test(test_identity),
+		cmocka_unit_test(test_block_device),
+		cmocka_unit_test(test_extents),
+		cmocka_unit_test(test_what_was_forgotten_stays_so),
+		cmocka_unit_test(test_what_was_known_stays_so),
+		cmocka_unit_test(test_delayed_allocation_is_kept),
+		cmocka_unit_test(test_extents_unknown),
+		cmocka_unit_test(test_reopen),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
