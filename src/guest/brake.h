@@ -9,16 +9,18 @@
  *
  *	memory    when tasks stall for memory more than they did when eviction began, by more than
  *	          1 % of the time (the limit at which Kata's agent stops, mem-agent)
- *	refault   when of what was evicted in the last minute more than 5 % came back in the last 10
- *s io        when tasks stall for I/O more than they did when eviction began, by more than 1 %, and
- *more than 1 % of what was evicted comes back: stalls for I/O alone are what any reader of a disk
- *has
+ *	refault   when of what was evicted in the last minute more than 5 % came back in the last
+ *	          ten seconds
+ *	io        when tasks stall for I/O more than they did when eviction began, by more than
+ *	          1 %, and more than 1 % of what was evicted comes back: stalls for I/O alone are
+ *	          what any reader of a disk has
  *
  * and rests for 5 s; for twice as long each time that it has to stop again within a minute, up to
  * five minutes. Few refaults are no sign: below 256 in 10 s (1 MiB) nothing stops.
  *
  * The kernel's refault counters would tell nothing: eviction by fadvise leaves no shadow entries
- * (findings 1.5), so what came back is counted by the watch.
+ * (findings 1.5), so what came back is counted by the watch. They do tell of the kernel's own
+ * reclaim, and are what counts without a watch.
  */
 #ifndef PAGEPACT_GUEST_BRAKE_H
 #define PAGEPACT_GUEST_BRAKE_H
