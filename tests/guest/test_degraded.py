@@ -13,9 +13,9 @@ from lab.guest import Guest
 
 AGENT = d.BUILD / "src/guest/pagepact-agent"
 PAGE, MIB = 4096, 1 << 20
-LIMIT = 96 * MIB
+LIMIT = 48 * MIB
 LOOK_SECONDS = 5  # ROUGH_LOOK_USEC of src/guest/rough.h
-READ_BYTES, READ_RATE = 320 * MIB, 16 * MIB
+READ_BYTES, READ_RATE = 192 * MIB, 12 * MIB
 INSTEAD = "its own reclaim is used instead, which is not exact and takes mapped pages too"
 
 READ = """
@@ -58,7 +58,7 @@ class Machine:
     def __init__(self, kernel, directory):
         self.kernel = kernel
         self.guest = Guest(f"degraded-{kernel}", directory, kernel=kernel, memory_mib=512, agent=AGENT,
-                           append="lsm=lockdown lockdown=confidentiality unmapped_page_control=96M").start()
+                           append="lsm=lockdown lockdown=confidentiality unmapped_page_control=48M").start()
 
     def prepare(self):
         self.guest.wait_ready()
