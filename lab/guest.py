@@ -157,7 +157,7 @@ class Guest:
 
     def _cpu_arguments(self):
         if self.icount:
-            return ["-accel", "tcg,thread=single,tb-size=128", "-icount", "shift=3,sleep=off", "-cpu", "max", "-smp", "1"]
+            return ["-accel", "tcg,thread=single,tb-size=128", "-icount", "shift=3,sleep=on", "-cpu", "max", "-smp", "1"]
         if accel()[0] == "kvm":
             return ["-accel", "kvm", "-cpu", "host", "-smp", str(self.smp)]
         # QEMU's default of 1 GiB for translated code would sit beside the figures that the lab measures.

@@ -54,6 +54,9 @@ def harm(bounded):
     guest.run("sync; cat /proc/sys/vm/dirty_writeback_centisecs >/run/lab/centisecs;"
               "echo 0 >/proc/sys/vm/dirty_writeback_centisecs; echo 360000 >/proc/sys/vm/dirty_expire_centisecs")
     small = _small(bounded)
+    # What was in use until now would be kept, and the limit not reached.
+    bounded.unlimit()
+    workload.drop_caches(guest)
     workload.read({guest: small}, 240)
     # Found, or the count after the stream says nothing.
     before = _lookups(bounded, small + [f"{stream.MOUNT}/no-such-{n}" for n in range(100)])

@@ -12,7 +12,10 @@ def _boot(lab, report, kernel, name, **options):
 
 def _end(lab, bounded):
     guest = bounded.guest
-    bounded.report.check(f"{guest.name}_kernel_log_troubles", len(guest.check_kernel_log()), "== 0")
+    troubles = guest.check_kernel_log()
+    for line in troubles:
+        bounded.report.say(f"  {guest.name}: {line}")
+    bounded.report.check(f"{guest.name}_kernel_log_troubles", len(troubles), "== 0")
     guest.kill()
     del lab.guests[guest.name]
 
