@@ -54,7 +54,8 @@ class Guest:
     agent_port, serial and balloon, whether these devices exist; modules, True for xfs, "many" for all of
     images.MANY_MODULES, too; append, more words for the kernel's command line; files, {name under /run/lab: path on
     the host}; base, another raw root image; smp, virtual CPUs; icount, virtual time that counts instructions (one
-    CPU, emulated even where there is KVM); smbios, strings of type 11; numa, whether memory is in two nodes;
+    CPU, emulated even where there is KVM); smbios, strings of type 11; numa, whether memory is in two nodes (two CPUs in one
+    each);
     agent_conf, the text of
     /etc/pagepact/agent.conf; agent_arguments, the agent's words; agent_alone, whether it is started though there is
     no port."""
@@ -158,10 +159,12 @@ class Guest:
     def _cpu_arguments(self):
         if self.icount:
             return ["-accel", "tcg,thread=single,tb-size=128", "-icount", "shift=3,sleep=on", "-cpu", "max", "-smp", "1"]
+        # CPUs that share a cache are not in two nodes: the kernel complains.
+        smp = f"{self.smp},sockets={self.smp}" if self.numa else str(self.smp)
         if accel()[0] == "kvm":
-            return ["-accel", "kvm", "-cpu", "host", "-smp", str(self.smp)]
+            return ["-accel", "kvm", "-cpu", "host", "-smp", smp]
         # QEMU's default of 1 GiB for translated code would sit beside the figures that the lab measures.
-        return ["-accel", "tcg,thread=multi,tb-size=128", "-cpu", "max", "-smp", str(self.smp)]
+        return ["-accel", "tcg,thread=multi,tb-size=128", "-cpu", "max", "-smp", smp]
 
     def _memory_arguments(self):
         argv = ["-m", str(self.memory_mib)]
@@ -171,7 +174,7 @@ class Guest:
         argv += ["-machine", "pc"]
         for node, size in enumerate((self.memory_mib - self.memory_mib // 2, self.memory_mib // 2)):
             argv += ["-object", f"memory-backend-memfd,id=ram{node},size={size}M,share=on",
-                     "-numa", f"node,nodeid={node},memdev=ram{node}"]
+                     "-numa", f"node,nodeid={node},memdev=ram{node}" + (f",cpus={node}" if self.smp == 2 else "")]
         return argv
 
     def _arguments(self):
