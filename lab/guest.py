@@ -49,16 +49,13 @@ class GuestDied(Exception):
 
 class Guest:
     """Options: memory_mib; kernel, "6.1" or "6.12"; disk_format, "qcow2" (an overlay) or "raw" (a full copy);
-    extra_disks, paths of raw images that appear as vdb, vdc...; shared_disks, raw images that appear after these, read
-    only and past the host's cache; agent, the path of pagepact-agent or None;
-    agent_port, serial and balloon, whether these devices exist; modules, True for xfs, "many" for all of
-    images.MANY_MODULES, too; append, more words for the kernel's command line; files, {name under /run/lab: path on
-    the host}; base, another raw root image; smp, virtual CPUs; icount, virtual time that counts instructions (one
-    CPU, emulated even where there is KVM); smbios, strings of type 11; numa, whether memory is in two nodes (two CPUs in one
-    each);
-    agent_conf, the text of
-    /etc/pagepact/agent.conf; agent_arguments, the agent's words; agent_alone, whether it is started though there is
-    no port."""
+    extra_disks, paths of raw images that appear as vdb, vdc...; shared_disks, raw images that appear after these,
+    read only and past the host's cache; agent, the path of pagepact-agent or None; agent_port, serial and balloon,
+    whether these devices exist; modules, True for xfs, "many" for all of images.MANY_MODULES, too; append, more words
+    for the kernel's command line; files, {name under /run/lab: path on the host}; base, another raw root image; smp,
+    virtual CPUs; icount, time that counts instructions while the one CPU runs, which is emulated always; smbios,
+    strings of type 11; numa, whether memory is in two nodes (two CPUs in one each);
+    agent_conf, the text of /etc/pagepact/agent.conf; agent_arguments, the agent's words; agent_alone, whether it is started though there is no port."""
 
     def __init__(self, name, directory, *, memory_mib=1024, kernel="6.1", disk_format="qcow2", extra_disks=(),
                  agent=None, agent_port=True, balloon=True, modules=False, append="", files=None, base=None, smp=1,
