@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
 import time
@@ -427,6 +428,9 @@ def test_evict_is_served_while_a_scan_runs(machine):
             kinds.append(kind)
             if ident == scan_id:
                 scan.take(kind, payload)
+            else:
+                result = dict(zip(wire.RESULTS, struct.unpack("<10QiI", payload)))
+    assert result["evicted"] == 64, fates(result)
     assert kinds.index(wire.RESULT) < kinds.index(wire.SCAN_END)
     assert sum(scan.census[k] for k in wire.CENSUS[1:9]) == scan.census["total"]
     assert machine.probe("resident", path) == []
