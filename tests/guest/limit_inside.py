@@ -60,16 +60,18 @@ def slurp_all(folder):
     return unmapped()
 
 
-def stream(folder, stop):
-    """Read files one after the other, over and over, until the file `stop` exists; how many were read."""
+def stream(folder, times, stop):
+    """Read files one after the other, so many times, or until the file `stop` exists; how many were read."""
     open(stop + ".ready", "w").close()
     count = 0
-    while True:
+    for _ in range(times):
         for name in sorted(os.listdir(folder), key=int):
             if os.path.exists(stop):
                 return count
             slurp(f"{folder}/{name}")
             count += 1
+    wait_file(stop)  # noqa: F821
+    return count
 
 
 # ---------------------------------------------------------------------- what must stay
@@ -139,7 +141,7 @@ def keep(folder, huge, stop):
     open(stop + ".ready", "w").close()
     wait_file(stop)  # noqa: F821
     after, counted_after, names_after = {kind: view.there() for kind, view in views.items()}, vmstat(), dentries()
-    right = all(zlib.crc32(view.map) == zlib.crc32(views["mapped"].map) for kind, view in views.items() if kind != "hugetlb")
+    right = len({zlib.crc32(view.map) for kind, view in views.items() if kind != "hugetlb"}) == 1
     for path in files.values():
         os.unlink(path)
     return {"before": before, "after": after, "right": right,
@@ -179,7 +181,7 @@ def unmounted(device, where, rounds):
 
 def reuse(path, stop):
     """
-    A file that is cached goes, and one with its inode number comes: pages [0, 16) dirty, [16, 32) mapped, the others clean.
+    A file that is cached goes, and one with its inode number comes, pages [0, 16) dirty, [16, 32) mapped, the others clean.
     At the end: whether the number is the same, the pages that are cached, and whether its bytes are right.
     """
     old = write(path, 64)["inode"]  # noqa: F821
@@ -264,7 +266,7 @@ def begin_agent(**options):
 
 
 def killed(folder, device, where, times, seed):
-    """Kill the agent that many times, every other time while it evicts, the others while it starts; what was left each time."""
+    """Kill the agent so many times, every other time while it evicts, else while it starts; what was right after each."""
     dice, left = random.Random(seed), []
     subprocess.run(["mount", device, where], check=True)
     known = filled(f"{where}/known", 1 << 20, True)
@@ -326,7 +328,7 @@ def fuse_serve(fd, size):
 
 
 def hanging(size, stop):
-    """Pages of a FUSE file system whose daemon has stopped, and a reader who waits for it; how many of them are left at the end."""
+    """Pages of a FUSE file system whose daemon has stopped, with a process that waits for it; how many are left at the end."""
     os.makedirs("/mnt/fuse", exist_ok=True)
     fd = os.open("/dev/fuse", os.O_RDWR)
     if libc.mount(b"pp", b"/mnt/fuse", b"fuse", 0, f"fd={fd},rootmode=40000,user_id=0,group_id=0".encode()):
@@ -338,7 +340,7 @@ def hanging(size, stop):
         os._exit(0)
     os.close(fd)
     slurp("/mnt/fuse/f")
-    view = open("/mnt/fuse/f", "rb")
+    view = View("/mnt/fuse/f", False, mmap.MAP_PRIVATE)
     os.kill(daemon, signal.SIGSTOP)
     waiting = os.fork()
     if waiting == 0:
@@ -346,23 +348,13 @@ def hanging(size, stop):
         os._exit(0)
     open(stop + ".ready", "w").close()
     wait_file(stop)  # noqa: F821
-    vector = resident_of(view.fileno(), size)
+    left = view.there()
     for child in (daemon, waiting):
         os.kill(child, signal.SIGKILL)
-    view.close()
     libc.umount2(b"/mnt/fuse", 2)  # MNT_DETACH
     for child in (daemon, waiting):
         os.waitpid(child, 0)
-    return vector
-
-
-def resident_of(fd, size):
-    """Pages of an open file that are cached; nothing is asked of its file system."""
-    view = mmap.mmap(fd, size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
-    vector = ctypes.create_string_buffer(size // PAGE)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(view))
-    assert libc.mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), vector) == 0
-    return sum(byte & 1 for byte in vector.raw[:size // PAGE])
+    return left
 
 
 # ---------------------------------------------------------------------- many files
@@ -387,8 +379,11 @@ def read_many(where, folders, each):
     return unmapped()
 
 
-def agent_rss():
-    """Bytes of the agent that runs, without the maps of BPF, which are the kernel's."""
+def agent_rss(reset):
+    """The most bytes of memory that the agent has had resident since this was called with `reset`."""
     pid = agent_ticks()[1]  # noqa: F821
+    if reset:
+        with open(f"/proc/{pid}/clear_refs", "w") as file:
+            file.write("5")
     with open(f"/proc/{pid}/status") as status:
         return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
