@@ -24,7 +24,7 @@ PAGE = 4096
 DISK_BYTES = 384 * MIB
 # More than the queues of the agent hold (SPANS_FILES_MAX).
 MANY_FOLDERS, MANY_EACH = 90, 400
-MANY = {"recipe": 1, "folders": MANY_FOLDERS, "each": MANY_EACH}
+MANY = {"recipe": 2, "folders": MANY_FOLDERS, "each": MANY_EACH}
 # What the agent says may be wrong with a limit; the same text for each source.
 EXPECTED = "must be a size (128M), a share of memory (10%), off or default"
 GARBAGE = {"cmdline": "lots", "smbios": "12Q", "file": "5x"}
@@ -42,7 +42,7 @@ def _build_many(work):
                 file.truncate(PAGE)
     with open(work / "many.raw", "wb") as disk:
         disk.truncate(64 * MIB)
-    subprocess.run(["mkfs.ext4", "-q", "-F", "-N", str(MANY_FOLDERS * MANY_EACH + 1000), "-d", tree, "-E",
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-b", str(PAGE), "-N", str(MANY_FOLDERS * MANY_EACH + 1000), "-d", tree, "-E",
                     "lazy_itable_init=0,lazy_journal_init=0", work / "many.raw"], check=True, capture_output=True)
     shutil.rmtree(tree)
 
@@ -54,7 +54,7 @@ def many_image():
 def _make_ext4(path, size):
     with open(path, "wb") as disk:
         disk.truncate(size)
-    subprocess.run(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", path], check=True)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-b", str(PAGE), "-E", "lazy_itable_init=0,lazy_journal_init=0", path], check=True)
     return path
 
 
