@@ -56,6 +56,8 @@ static int file_get(struct shed *s, const struct file_key *key)
 
 int shed_begin(struct shed *s)
 {
+	s->disks = (struct disk_table){ .sysfs = "/sys" };
+	s->place_device = 0;
 	return mounts_begin(s->mounts);
 }
 
@@ -164,31 +166,40 @@ static dev_t key_device(const struct file_key *key)
 	return makedev((unsigned)(device >> 20), (unsigned)(device & 0xfffff));
 }
 
+/* Asking sysfs takes longer than all else that is done to a piece of a few pages. */
+static int place_get(struct shed *s, dev_t device)
+{
+	if (!s->place_device || s->place_device != device) {
+		s->place_found = disk_find(&s->disks, device, &s->place);
+		s->place_device = device;
+	}
+	return s->place_found;
+}
+
 /* Which pages the host holds. What lies on no disk that we know is held by nobody. */
 static void piece_find_held(struct shed_piece *p)
 {
-	struct disk_table disks = { .sysfs = "/sys" };
+	struct shed *s = p->shed;
 	struct wire_extent extents[PIECE_PAGES];
 	bool is_device = p->key.magic == FILE_SYSTEM_BDEVFS;
 	struct wire_identity identity = {
 		.kind = is_device ? WIRE_FILE_BLOCK_DEVICE : WIRE_FILE_REGULAR,
 	};
-	struct disk_place place;
 	const struct piece *piece = &p->piece;
 	uint64_t end = piece->index + piece->count;
-	int n = disk_find(&disks, key_device(&p->key), &place);
+	int n = place_get(s, key_device(&p->key));
 
 	memset(p->held, 0, sizeof(p->held));
 	if (n >= 0)
-		n = file_extents(piece->fd, &identity, &place, piece->index, piece->count, extents,
-				 PIECE_PAGES);
+		n = file_extents(piece->fd, &identity, &s->place, piece->index, piece->count,
+				 extents, PIECE_PAGES);
 	for (int i = 0; i < n; i++) {
 		const struct wire_extent *e = &extents[i];
 		uint64_t at = e->index > piece->index ? e->index : piece->index;
 
 		for (; at < end && at < e->index + e->count; at++)
 			p->held[at - piece->index] = held_has(
-				&p->shed->held, &disks.disks[place.disk], e->block + at - e->index);
+				&s->held, &s->disks.disks[s->place.disk], e->block + at - e->index);
 	}
 }
 

@@ -44,6 +44,10 @@ struct shed {
 	struct held held;
 	struct file_key open_key; /* the file that the last piece was of, */
 	int open_fd;		  /* as it was opened, or -1; for one batch only */
+	struct disk_table disks;  /* for one batch only, too, and of it */
+	dev_t place_device;	  /* the device that was asked for last, */
+	struct disk_place place;  /* where it lies, */
+	int place_found;	  /* and what disk_find() said of it */
 	struct spans queues[SHED_QUEUES];
 	bool incomplete; /* something that is cached is in no queue: a sweep is due */
 	bool sweeping;
