@@ -118,7 +118,8 @@ uint64_t tend_turn(struct agent *a, bool woken);
 /** tend_settings() - have the settings hold that were read last; what the host asked for stays */
 void tend_settings(struct agent *a);
 
-/** tend_slab() - give back the empty slab pages that our own work left, unless that is not wanted */
+/** tend_slab() - give back the empty slab pages that our own work left, unless that is not wanted
+ */
 void tend_slab(struct agent *a);
 
 /** tend_limit() - have the limit hold that should: the host's where it is heard, else the guest's

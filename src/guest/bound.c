@@ -17,7 +17,12 @@
 #define TURN_USEC 5000
 /* The kernel's counters are per CPU and folded late (vm_stat_threshold, at most 125 pages each): a
  * wake-up that finds too little over the limit would follow another. */
-#define WAKE_LEAST_PAGES    256
+#define WAKE_LEAST_PAGES 256
+/* Much: an eighth of the limit in a window of five to ten seconds. */
+#define MUCH_DIVISOR 8
+#define WINDOW_USEC  5000000u
+/* When nothing is known to have been missed. */
+#define SWEEP_AUDIT_USEC    300000000u
 #define SWEEP_WAIT_USEC	    10000000u
 #define SWEEP_WAIT_MAX_USEC 300000000u
 /* The youngest pages wait while more are coming: whoever reads has not come to them, or not to the
@@ -168,6 +173,11 @@ static void sweep_begin(struct bound *b, uint64_t now)
 		b->sweep_wait_usec *= 2;
 }
 
+static uint64_t sweep_due(const struct bound *b)
+{
+	return b->sweep_due_usec + (b->shed->incomplete ? 0 : SWEEP_AUDIT_USEC);
+}
+
 /* Return: whether there is more of a sweep to be done. */
 static bool sweep_work(struct bound *b, uint64_t begun)
 {
@@ -176,8 +186,10 @@ static bool sweep_work(struct bound *b, uint64_t begun)
 	if (!s->sweeping && s->incomplete && begun >= b->sweep_due_usec)
 		sweep_begin(b, begun);
 	while (s->sweeping && now_usec() - begun < TURN_USEC)
-		if (shed_sweep_step(s) < 0)
+		if (shed_sweep_step(s) <= 0)
 			s->sweeping = false;
+	if (!s->sweeping && !s->incomplete)
+		b->sweep_wait_usec = SWEEP_WAIT_USEC;
 	return s->sweeping;
 }
 
@@ -202,7 +214,7 @@ static uint64_t queues_fill(struct bound *b, uint64_t now)
 	kept = shed_retry_kept(s, now);
 	if (!kept)
 		return 0;
-	sweep = now < b->sweep_due_usec ? b->sweep_due_usec - now : 0;
+	sweep = now < sweep_due(b) ? sweep_due(b) - now : 0;
 	/* What is kept may be all there is; or what left a queue unseen is not. */
 	if (!sweep && !s->sweeping)
 		sweep_begin(b, now);
@@ -235,8 +247,6 @@ static uint64_t goal_work(struct bound *b, uint64_t begun)
 	uint64_t bytes = (s->evicted_pages - before) * PAGE_BYTES;
 
 	b->quota_bytes -= bytes < b->quota_bytes ? bytes : b->quota_bytes;
-	if (bytes)
-		b->sweep_wait_usec = SWEEP_WAIT_USEC;
 	return wait;
 }
 
@@ -256,6 +266,18 @@ static uint64_t bound_work(struct bound *b, uint64_t now)
 	return wait;
 }
 
+static bool comes_much(struct bound *b, uint64_t now)
+{
+	uint64_t added = watch_added(b->shed->heat->watch);
+
+	if (now - b->added_usec >= WINDOW_USEC) {
+		b->added_before = b->added_pages;
+		b->added_pages = added;
+		b->added_usec = now;
+	}
+	return added - b->added_before > b->limit_pages / MUCH_DIVISOR;
+}
+
 uint64_t bound_turn(struct bound *b)
 {
 	uint64_t now = now_usec(), room;
@@ -267,9 +289,12 @@ uint64_t bound_turn(struct bound *b)
 	if (shed_drain(b->shed, true) < 0 || nodes_count(b->nodes) < 0)
 		return RETRY_USEC;
 	room = bound_measure(b);
-	b->hurry = b->limit_pages != UINT64_MAX &&
-		   b->unmapped_pages > b->limit_pages / 100 * NEAR_PERCENT;
-	wake_set(b, room);
+	uint64_t near = b->limit_pages / 100 * NEAR_PERCENT;
+	b->hurry = b->limit_pages != UINT64_MAX && comes_much(b, now) && b->unmapped_pages >= near;
+	/* The sensor takes a quarter of a second to be on. */
+	wake_set(b, b->unmapped_pages < near && near - b->unmapped_pages < room
+			    ? near - b->unmapped_pages
+			    : room);
 	bound_sample(b, now);
 	bool sweeping = sweep_work(b, now);
 	if (!shed_goal_left(&b->goal)) {

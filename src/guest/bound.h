@@ -41,7 +41,10 @@ struct bound {
 	uint64_t quota_usec;  /* when that was right */
 	uint64_t sweep_due_usec;
 	uint64_t sweep_wait_usec;
-	bool hurry; /* the limit is near: the sensor has to be on */
+	bool hurry;	       /* the limit is near, and much comes: the sensor has to be on */
+	uint64_t added_usec;   /* when the window of what came began, */
+	uint64_t added_pages;  /* and what had come by then; */
+	uint64_t added_before; /* and by the beginning of the one before */
 };
 
 /**

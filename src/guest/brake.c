@@ -8,6 +8,7 @@
 #define REFAULT_PERMILLE    50
 #define IO_PERMILLE	    10
 #define REFAULTS_LEAST	    256
+#define REFAULTS_ANY	    16
 
 void brake_init(struct brake *b, uint64_t now_usec)
 {
@@ -69,7 +70,7 @@ static enum wire_brake brake_judge(const struct brake *b, const struct brake_sam
 	if (b->idle_seconds >= BRAKE_RECENT)
 		return WIRE_BRAKE_NONE;
 	recent_sums(b, &evicted, &refaulted);
-	if (has_risen(s->memory_hundredths, b->memory_before))
+	if (refaulted >= REFAULTS_ANY && has_risen(s->memory_hundredths, b->memory_before))
 		return WIRE_BRAKE_MEMORY;
 	if (refaulted < REFAULTS_LEAST)
 		return WIRE_BRAKE_NONE;

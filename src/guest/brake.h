@@ -8,7 +8,9 @@
  * pressure. It stops at once
  *
  *	memory    when tasks stall for memory more than they did when eviction began, by more than
- *	          1 % of the time (the limit at which Kata's agent stops, mem-agent)
+ *	          1 % of the time (the limit at which Kata's agent stops, mem-agent), and evicted
+ *	          pages come back at all: else the stalls are not for want of what was evicted, and
+ *	          a guest whose memory another reader fills is helped by eviction
  *	refault   when of what was evicted in the last minute more than 5 % came back in the last
  *	          ten seconds
  *	io        when tasks stall for I/O more than they did when eviction began, by more than
@@ -16,7 +18,8 @@
  *	          what any reader of a disk has
  *
  * and rests for 5 s; for twice as long each time that it has to stop again within a minute, up to
- * five minutes. Few refaults are no sign: below 256 in 10 s (1 MiB) nothing stops.
+ * five minutes. Few refaults are no sign of their own: below 256 in 10 s (1 MiB) only memory stalls
+ *stop it.
  *
  * The kernel's refault counters would tell nothing: eviction by fadvise leaves no shadow entries
  * (findings 1.5), so what came back is counted by the watch. They do tell of the kernel's own

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pagepact-agent --once and --shrink-slab: one thing done on the machine it runs on, and printed. */
+/* pagepact-agent --once and --shrink-slab: one thing done on the machine it runs on, and printed.
+ */
 #ifndef PAGEPACT_GUEST_ONCE_H
 #define PAGEPACT_GUEST_ONCE_H
 

@@ -9,7 +9,11 @@
 #include "base/clock.h"
 #include "guest/piece.h"
 
-#define KEPT_WAIT_USEC	   1000000u
+/* What is hot stays hot for half a minute, what is dirty is written after five seconds at the
+ * earliest (dirty_writeback_centisecs); a look at all of it costs more than it brings. */
+#define KEPT_WAIT_USEC 5000000u
+/* Of those looked at again, if as many went it was worth it. */
+#define KEPT_WORTH_DIVISOR 16
 #define KEPT_WAIT_MAX_USEC 60000000u
 
 /* One piece, while it is worked on. */
@@ -250,33 +254,54 @@ static void piece_account(struct shed_piece *p)
 	}
 }
 
-int shed_piece(struct shed *s, enum shed_queue from, struct shed_goal *goal)
+static int piece_shed(struct shed_piece *p, enum shed_queue from)
 {
-	struct shed_piece p = { .shed = s, .goal = goal, .now_usec = now_usec() };
-	uint64_t index;
-	uint32_t count;
-	int r;
+	struct shed *s = p->shed;
+	int r, fd = file_get(s, &p->key);
 
-	if (!spans_pop(&s->queues[from], &p.key, &index, &count))
-		return 0;
-	int fd = file_get(s, &p.key);
 	if (fd < 0 && fd != -EBUSY) {
 		/* Gone, with its pages; or none that we open; or one that we could not open now. */
 		if (fd != -ESTALE && fd != -EOPNOTSUPP && fd != -ENODEV)
 			s->incomplete = true;
-		return 1;
+		return 0;
 	}
-	p.piece = (struct piece){ .fd = fd, .index = index, .count = count };
-	p.choosy = goal->held_only;
-	if (p.choosy)
-		piece_find_held(&p);
-	r = fd < 0 ? fd : piece_evict(s->memmap, &p.piece, shed_judge, shed_check, &p);
+	p->piece.fd = fd;
+	p->choosy = p->goal->held_only;
+	if (p->choosy)
+		piece_find_held(p);
+	r = fd < 0 ? fd : piece_evict(s->memmap, &p->piece, shed_judge, shed_check, p);
 	if (r < 0)
-		memset(p.piece.fates, r == -EBUSY ? FATE_HELD : FATE_GONE, count);
-	piece_account(&p);
-	if (goal->evicted)
+		memset(p->piece.fates, r == -EBUSY ? FATE_HELD : FATE_GONE, p->piece.count);
+	piece_account(p);
+	return piece_requeue(p, from);
+}
+
+/* Whether it was worth it to look again at those kept. */
+static void kept_account(struct shed *s, uint32_t count, uint64_t evicted)
+{
+	if (!s->kept_pages)
+		return;
+	s->kept_pages -= count < s->kept_pages ? count : s->kept_pages;
+	s->kept_evicted += evicted;
+	if (s->kept_pages)
+		return;
+	if (s->kept_evicted * KEPT_WORTH_DIVISOR >= s->kept_tried)
 		s->kept_wait_usec = KEPT_WAIT_USEC;
-	r = piece_requeue(&p, from);
+	else if (s->kept_wait_usec < KEPT_WAIT_MAX_USEC)
+		s->kept_wait_usec *= 2;
+}
+
+int shed_piece(struct shed *s, enum shed_queue from, struct shed_goal *goal)
+{
+	struct shed_piece p = { .shed = s, .goal = goal, .now_usec = now_usec() };
+	uint64_t evicted = goal->evicted;
+	int r;
+
+	if (!spans_pop(&s->queues[from], &p.key, &p.piece.index, &p.piece.count))
+		return 0;
+	r = piece_shed(&p, from);
+	if (from == SHED_FRESH)
+		kept_account(s, p.piece.count, goal->evicted - evicted);
 	return r < 0 ? r : 1;
 }
 
@@ -301,9 +326,9 @@ uint64_t shed_retry_kept(struct shed *s, uint64_t now_usec)
 		return UINT64_MAX;
 	if (now_usec < s->kept_due_usec)
 		return s->kept_due_usec - now_usec;
+	s->kept_pages = s->kept_tried = s->queues[SHED_KEPT].pages;
+	s->kept_evicted = 0;
 	kept_go_first(s);
 	s->kept_due_usec = now_usec + s->kept_wait_usec;
-	if (s->kept_wait_usec < KEPT_WAIT_MAX_USEC)
-		s->kept_wait_usec *= 2;
 	return 0;
 }

@@ -56,6 +56,9 @@ struct shed {
 	uint64_t added_usec; /* when something entered the cache last, as far as was told */
 	uint64_t kept_due_usec;
 	uint64_t kept_wait_usec;
+	uint64_t kept_pages;   /* of those that were put to the front last, still to be looked at */
+	uint64_t kept_tried;   /* so many there were, */
+	uint64_t kept_evicted; /* and so many of them went */
 	uint64_t evicted_pages; /* ever */
 	uint64_t lost;		/* of the watch's runs, as last seen */
 };

@@ -74,11 +74,22 @@ static void test_old_refaults_do_not_count(void **state)
 static void test_memory_pressure_because_of_us(void **state)
 {
 	(void)state;
-	assert_false(second(1000, 0));
+	assert_false(second(1000, 8));
 	now.memory_hundredths = 100;
-	assert_false(second(1000, 0));
+	assert_false(second(1000, 8));
 	now.memory_hundredths = 101;
 	assert_true(second(1000, 0));
+	assert_int_equal(brake.reason, WIRE_BRAKE_MEMORY);
+}
+
+static void test_memory_pressure_without_refaults_is_not_ours(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		now.memory_hundredths = 1000 * i;
+		assert_false(second(1000, 3));
+	}
+	assert_true(second(1000, 1));
 	assert_int_equal(brake.reason, WIRE_BRAKE_MEMORY);
 }
 
@@ -89,9 +100,9 @@ static void test_pressure_from_before_is_not_ours(void **state)
 	now.io_hundredths = 3000;
 	assert_false(second(0, 0));
 	for (int i = 0; i < 20; i++)
-		assert_false(second(1000, 0));
+		assert_false(second(1000, 2));
 	now.memory_hundredths = 3101;
-	assert_true(second(1000, 0));
+	assert_true(second(1000, 2));
 }
 
 static void test_pressure_without_eviction_is_not_ours(void **state)
@@ -201,6 +212,7 @@ int main(void)
 		cmocka_unit_test_setup(test_few_refaults_are_no_sign, setup),
 		cmocka_unit_test_setup(test_old_refaults_do_not_count, setup),
 		cmocka_unit_test_setup(test_memory_pressure_because_of_us, setup),
+		cmocka_unit_test_setup(test_memory_pressure_without_refaults_is_not_ours, setup),
 		cmocka_unit_test_setup(test_pressure_from_before_is_not_ours, setup),
 		cmocka_unit_test_setup(test_pressure_without_eviction_is_not_ours, setup),
 		cmocka_unit_test_setup(test_io_pressure_counts_with_refaults_only, setup),
