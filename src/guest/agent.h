@@ -53,6 +53,7 @@ struct agent {
 	bool woken;
 	bool host_limits; /* the host has set a limit, or none */
 	char missing[192];
+	uint64_t freed_usec; /* when a part of a request was done whose rest is to come; 0: none */
 	uint64_t swept_usec; /* when old stamps were marked as such last */
 	uint64_t bound_due_usec;
 	uint64_t slab_usec; /* when empty slabs were given back last */
@@ -121,6 +122,9 @@ void tend_settings(struct agent *a);
 /** tend_slab() - give back the empty slab pages that our own work left, unless that is not wanted
  */
 void tend_slab(struct agent *a);
+
+/** tend_bound() - one turn of the limit */
+void tend_bound(struct agent *a);
 
 /** tend_limit() - have the limit hold that should: the host's where it is heard, else the guest's
  */

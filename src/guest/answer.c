@@ -221,7 +221,7 @@ static int report_answer(struct agent *a, uint64_t id)
 {
 	/* What the limit is, and what is over it, as of now. */
 	if (a->can_watch)
-		a->bound_due_usec = now_usec() + bound_turn(&a->bound);
+		tend_bound(a);
 	else
 		(void)rough_turn(&a->rough);
 	report_fill(a, link_payload(&a->link));

@@ -54,13 +54,17 @@ void bound_init(struct bound *b, struct shed *shed, struct nodes *nodes, const s
 
 void bound_quotas(struct bound *b, const struct settings *settings, uint64_t now)
 {
-	b->bytes_per_sec = b->quota_bytes = settings->evict_bytes_per_sec;
+	b->bytes_per_sec = settings->evict_bytes_per_sec;
+	b->quota_bytes = (int64_t)b->bytes_per_sec;
 	b->quota_usec = now;
 	budget_init(&b->cpu, settings->evict_cpu_permille, now, b->cpu_usec);
 }
 
 void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin origin)
 {
+	if (b->limit.kind == limit->kind && b->limit.bytes == limit->bytes &&
+	    b->limit.permille == limit->permille && b->origin == origin)
+		return;
 	b->limit = *limit;
 	b->origin = limit->kind == LIMIT_TEXT_OFF && origin != WIRE_ORIGIN_HOST ? WIRE_ORIGIN_NONE
 										: origin;
@@ -68,22 +72,32 @@ void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin
 		b->limit_pages = UINT64_MAX;
 		b->state = WIRE_STATE_OFF;
 		b->hurry = false;
-		shed_forget(b->shed);
 	}
+	bound_refill(b);
+}
+
+void bound_refill(struct bound *b)
+{
+	shed_forget(b->shed);
+	b->sweep_due_usec = 0;
+	b->sweep_wait_usec = SWEEP_WAIT_USEC;
 }
 
 /* Without a watch it is the kernel that reclaims, and counts. */
-static uint64_t refaulted_pages(const struct bound *b)
+static void sample_returns(const struct bound *b, struct brake_sample *s)
 {
 	struct watch_returns returns;
-	uint64_t pages = 0;
 
-	if (!b->shed->heat->watch)
-		return reclaim_refaulted("");
+	if (!b->shed->heat->watch) {
+		s->followed_pages = s->evicted_pages;
+		s->refaulted_pages = reclaim_refaulted("");
+		return;
+	}
 	watch_returns(b->shed->heat->watch, &returns);
-	for (int i = 0; i < WIRE_AGE_CLASSES; i++)
-		pages += returns.refaulted[i];
-	return pages;
+	for (int i = 0; i < WIRE_AGE_CLASSES; i++) {
+		s->followed_pages += returns.evicted[i];
+		s->refaulted_pages += returns.refaulted[i];
+	}
 }
 
 void bound_sample(struct bound *b, uint64_t now)
@@ -94,7 +108,7 @@ void bound_sample(struct bound *b, uint64_t now)
 	if (now - b->sampled_usec < USEC_PER_SEC)
 		return;
 	b->sampled_usec = now;
-	s.refaulted_pages = refaulted_pages(b);
+	sample_returns(b, &s);
 	/* The kernel counts what anybody's reclaim took, ever: of that, what came back while
 	 * nothing of ours had gone lately is not because of us. */
 	if (!b->shed->heat->watch && brake_idle(&b->brake, now) >= BRAKE_SECONDS)
@@ -145,9 +159,9 @@ static void quota_refill(struct bound *b, uint64_t now)
 	if (elapsed > USEC_PER_SEC)
 		elapsed = USEC_PER_SEC;
 	b->quota_usec = now;
-	b->quota_bytes += b->bytes_per_sec * elapsed / USEC_PER_SEC;
-	if (b->quota_bytes > b->bytes_per_sec)
-		b->quota_bytes = b->bytes_per_sec;
+	b->quota_bytes += (int64_t)(b->bytes_per_sec / 1000 * elapsed / 1000);
+	if (b->quota_bytes > (int64_t)b->bytes_per_sec)
+		b->quota_bytes = (int64_t)b->bytes_per_sec;
 }
 
 /* Return: how long a brake or a quota makes eviction wait; 0: not at all. */
@@ -156,12 +170,12 @@ static uint64_t rest_usec(struct bound *b, uint64_t now)
 	uint64_t wait = budget_wait_usec(&b->cpu, now, b->cpu_usec);
 
 	quota_refill(b, now);
-	if (!b->quota_bytes && !wait)
+	if (brake_holds(&b->brake, now))
+		return b->brake.until_usec - now;
+	if (b->quota_bytes <= 0 && wait < RETRY_USEC)
 		wait = RETRY_USEC;
 	if (wait)
 		b->brake.reason = WIRE_BRAKE_QUOTA;
-	if (brake_holds(&b->brake, now))
-		wait = b->brake.until_usec - now;
 	return wait;
 }
 
@@ -185,9 +199,14 @@ static bool sweep_work(struct bound *b, uint64_t begun)
 
 	if (!s->sweeping && s->incomplete && begun >= b->sweep_due_usec)
 		sweep_begin(b, begun);
-	while (s->sweeping && now_usec() - begun < TURN_USEC)
-		if (shed_sweep_step(s) <= 0)
+	while (s->sweeping && now_usec() - begun < TURN_USEC) {
+		int r = shed_sweep_step(s);
+
+		if (r <= 0)
 			s->sweeping = false;
+		if (r < 0)
+			s->incomplete = true;
+	}
 	if (!s->sweeping && !s->incomplete)
 		b->sweep_wait_usec = SWEEP_WAIT_USEC;
 	return s->sweeping;
@@ -227,9 +246,12 @@ static uint64_t queues_fill(struct bound *b, uint64_t now)
 static uint64_t goal_work(struct bound *b, uint64_t begun)
 {
 	struct shed *s = b->shed;
-	uint64_t before = s->evicted_pages, wait = 0;
+	uint64_t wait = 0;
 
-	while (!wait && shed_goal_left(&b->goal) && now_usec() - begun < TURN_USEC) {
+	while (!wait && shed_goal_left(&b->goal) && now_usec() - begun < TURN_USEC &&
+	       b->quota_bytes > 0) {
+		uint64_t before = s->evicted_pages;
+
 		wait = queues_fill(b, begun);
 		if (wait)
 			continue;
@@ -243,10 +265,8 @@ static uint64_t goal_work(struct bound *b, uint64_t begun)
 		b->goal.held_only = fresh && held_any(&s->held, begun);
 		if (shed_piece(s, fresh ? SHED_FRESH : SHED_SOLE, &b->goal) < 0)
 			wait = RETRY_USEC;
+		b->quota_bytes -= (int64_t)((s->evicted_pages - before) * PAGE_BYTES);
 	}
-	uint64_t bytes = (s->evicted_pages - before) * PAGE_BYTES;
-
-	b->quota_bytes -= bytes < b->quota_bytes ? bytes : b->quota_bytes;
 	return wait;
 }
 
@@ -264,6 +284,36 @@ static uint64_t bound_work(struct bound *b, uint64_t now)
 	b->cpu_usec += thread_usec() - cpu;
 	b->state = wait ? WIRE_STATE_KEPT : WIRE_STATE_UNDER;
 	return wait;
+}
+
+/* Pages until the sensor is needed, on the node where that is soonest; 0: it is. */
+static uint64_t near_room(const struct bound *b)
+{
+	uint64_t room = UINT64_MAX;
+
+	for (unsigned i = 0; i < b->nodes->count; i++) {
+		uint64_t limit = limit_pages(&b->limit, b->nodes, i);
+		uint64_t near = limit == UINT64_MAX ? limit : limit / 100 * NEAR_PERCENT;
+		uint64_t unmapped = b->nodes->nodes[i].unmapped_pages;
+
+		if (unmapped >= near)
+			return 0;
+		if (near - unmapped < room)
+			room = near - unmapped;
+	}
+	return room;
+}
+
+/* Within the CPU quota: a machine of 256 GiB takes seconds. Return: as sweep_work(). */
+static bool sweep_turn(struct bound *b, uint64_t now)
+{
+	uint64_t cpu = thread_usec();
+
+	if (budget_wait_usec(&b->cpu, now, b->cpu_usec))
+		return false;
+	bool more = sweep_work(b, now);
+	b->cpu_usec += thread_usec() - cpu;
+	return more;
 }
 
 static bool comes_much(struct bound *b, uint64_t now)
@@ -289,14 +339,12 @@ uint64_t bound_turn(struct bound *b)
 	if (shed_drain(b->shed, true) < 0 || nodes_count(b->nodes) < 0)
 		return RETRY_USEC;
 	room = bound_measure(b);
-	uint64_t near = b->limit_pages / 100 * NEAR_PERCENT;
-	b->hurry = b->limit_pages != UINT64_MAX && comes_much(b, now) && b->unmapped_pages >= near;
+	uint64_t to_near = near_room(b);
+	b->hurry = !to_near && comes_much(b, now);
 	/* The sensor takes a quarter of a second to be on. */
-	wake_set(b, b->unmapped_pages < near && near - b->unmapped_pages < room
-			    ? near - b->unmapped_pages
-			    : room);
+	wake_set(b, to_near && to_near < room ? to_near : room);
 	bound_sample(b, now);
-	bool sweeping = sweep_work(b, now);
+	bool sweeping = sweep_turn(b, now);
 	if (!shed_goal_left(&b->goal)) {
 		b->state = b->limit_pages == UINT64_MAX ? WIRE_STATE_OFF : WIRE_STATE_UNDER;
 		/* What comes back of what was evicted shows for a while. */

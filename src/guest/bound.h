@@ -37,8 +37,8 @@ struct bound {
 	struct budget cpu;
 	uint64_t cpu_usec; /* used for eviction so far */
 	uint64_t bytes_per_sec;
-	uint64_t quota_bytes; /* that may be evicted now */
-	uint64_t quota_usec;  /* when that was right */
+	int64_t quota_bytes; /* that may be evicted now; what was too much is made up for */
+	uint64_t quota_usec; /* when that was right */
 	uint64_t sweep_due_usec;
 	uint64_t sweep_wait_usec;
 	bool hurry;	       /* the limit is near, and much comes: the sensor has to be on */
@@ -68,6 +68,11 @@ void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin
  * Return: pages until the limit, on the node that has the fewest.
  */
 uint64_t bound_measure(struct bound *b);
+
+/**
+ * bound_refill() - have the queues forgotten, and filled anew by a sweep when a limit needs them
+ */
+void bound_refill(struct bound *b);
 
 /**
  * bound_turn() - do what there is to do now, for some milliseconds at most; with a watch

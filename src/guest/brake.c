@@ -100,9 +100,10 @@ void brake_update(struct brake *b, const struct brake_sample *s)
 	uint64_t evicted = s->evicted_pages - b->seen_evicted;
 
 	seconds_turn(b, s->now_usec / USEC);
-	b->seconds[b->second % BRAKE_SECONDS].evicted += evicted;
+	b->seconds[b->second % BRAKE_SECONDS].evicted += s->followed_pages - b->seen_followed;
 	b->seconds[b->second % BRAKE_SECONDS].refaulted += s->refaulted_pages - b->seen_refaulted;
 	b->seen_evicted = s->evicted_pages;
+	b->seen_followed = s->followed_pages;
 	b->seen_refaulted = s->refaulted_pages;
 	/* What is so while nothing is evicted is not because of us. */
 	if (!evicted && b->idle_seconds >= BRAKE_RECENT) {

@@ -41,13 +41,16 @@
 
 /**
  * struct brake_sample - what is so now
- * @evicted_pages, @refaulted_pages: since the agent was started
+ * @evicted_pages: since the agent was started
+ * @followed_pages, @refaulted_pages: of these the ones that are known to come back if they do, and
+ * those that did
  * @memory_hundredths, @io_hundredths: share of the last 10 s in which some task stalled, in
  * hundredths of a per cent; BRAKE_BLIND where it is not known
  */
 struct brake_sample {
 	uint64_t now_usec;
 	uint64_t evicted_pages;
+	uint64_t followed_pages;
 	uint64_t refaulted_pages;
 	int memory_hundredths;
 	int io_hundredths;
@@ -63,7 +66,7 @@ struct brake {
 		uint64_t evicted, refaulted;
 	} seconds[BRAKE_SECONDS]; /* by second, modulo */
 	uint64_t second;
-	uint64_t seen_evicted, seen_refaulted;
+	uint64_t seen_evicted, seen_followed, seen_refaulted;
 	uint64_t idle_seconds; /* since something was evicted */
 	int memory_before, io_before;
 };

@@ -11,6 +11,8 @@
 
 /* The host takes an agent that answers nothing for 15 s for a silent one. */
 #define REQUEST_USEC_MAX 5000000u
+/* Some 10 ms of work. */
+#define BATCH_PIECES	 16
 #define SLAB_LEAST_BYTES (64 << 10)
 #define SLAB_CPU_USEC	 50000
 
@@ -18,8 +20,11 @@
 struct request {
 	struct agent *agent;
 	struct wire_freed *freed;
+	bool is_more;
 	uint64_t left_bytes;
 	uint64_t end_usec;
+	uint64_t evicted; /* pages */
+	unsigned pieces;
 };
 
 static void step_add(struct request *q, enum wire_step step, uint64_t bytes)
@@ -77,6 +82,15 @@ static bool must_stop(struct request *q)
 	return true;
 }
 
+/* Nobody's umount is to wait for the whole request. */
+static void batch_turn(struct request *q)
+{
+	if (++q->pieces % BATCH_PIECES)
+		return;
+	shed_end(&q->agent->shed);
+	(void)shed_begin(&q->agent->shed);
+}
+
 /* Sheds a queue. Return: whether the next one may have its turn. */
 static bool queue_step(struct request *q, enum shed_queue from, bool held_only, enum wire_step step)
 {
@@ -92,17 +106,32 @@ static bool queue_step(struct request *q, enum shed_queue from, bool held_only, 
 			goal.pages[i] = pages;
 		more = shed_piece(&q->agent->shed, from, &goal);
 		step_add(q, step, goal.evicted * WIRE_BLOCK_BYTES);
+		q->evicted += goal.evicted;
+		batch_turn(q);
 	}
 	return q->left_bytes > 0;
 }
 
+static bool queues_empty(const struct shed *s)
+{
+	for (int i = 0; i < SHED_QUEUES; i++)
+		if (i != SHED_KEPT && s->queues[i].count)
+			return false;
+	return true;
+}
+
+/* More of a request goes on where the last part of it stopped. Return: whether the queues are
+ * filled. */
 static bool queues_fill(struct request *q)
 {
 	struct shed *s = &q->agent->shed;
-	int r = 1;
+	int r = s->sweeping;
 
-	shed_forget(s);
-	shed_sweep_begin(s, &q->agent->census.ram, true);
+	if (!q->is_more || (!s->sweeping && queues_empty(s))) {
+		shed_forget(s);
+		shed_sweep_begin(s, &q->agent->census.ram, true);
+		r = 1;
+	}
 	while (r > 0 && !must_stop(q))
 		r = shed_sweep_step(s);
 	return r == 0;
@@ -110,15 +139,21 @@ static bool queues_fill(struct request *q)
 
 static void cache_steps(struct request *q)
 {
-	bool choosy = held_any(&q->agent->shed.held, now_usec());
+	struct shed *s = &q->agent->shed;
 
 	if (!queues_fill(q))
 		return;
-	if (choosy && (!queue_step(q, SHED_SUPER, true, WIRE_STEP_HELD) ||
-		       !queue_step(q, SHED_FRESH, true, WIRE_STEP_HELD)))
+	if (held_any(&s->held, now_usec()) && (!queue_step(q, SHED_SUPER, true, WIRE_STEP_HELD) ||
+					       !queue_step(q, SHED_FRESH, true, WIRE_STEP_HELD)))
 		return;
-	if (queue_step(q, choosy ? SHED_SOLE_SUPER : SHED_SUPER, false, WIRE_STEP_SUPERPAGE))
-		queue_step(q, choosy ? SHED_SOLE : SHED_FRESH, false, WIRE_STEP_COLD);
+	if (!queue_step(q, SHED_SOLE_SUPER, false, WIRE_STEP_SUPERPAGE) ||
+	    !queue_step(q, SHED_SUPER, false, WIRE_STEP_SUPERPAGE) ||
+	    !queue_step(q, SHED_SOLE, false, WIRE_STEP_COLD) ||
+	    !queue_step(q, SHED_FRESH, false, WIRE_STEP_COLD))
+		return;
+	/* Not all that was found had room in the queues. */
+	if (s->incomplete && q->evicted)
+		q->freed->stopped = WIRE_STOPPED_TIME;
 }
 
 static void kernel_step(struct request *q)
@@ -138,6 +173,7 @@ void free_bytes(struct agent *a, const struct wire_free *request, struct wire_fr
 	struct request q = {
 		.agent = a,
 		.freed = ret,
+		.is_more = request->flags & WIRE_FREE_MORE,
 		.left_bytes = request->bytes,
 		.end_usec = start + (request->usec_max < REQUEST_USEC_MAX ? request->usec_max
 									  : REQUEST_USEC_MAX),
@@ -145,7 +181,7 @@ void free_bytes(struct agent *a, const struct wire_free *request, struct wire_fr
 
 	*ret = (struct wire_freed){ .asked_bytes = request->bytes,
 				    .stopped = WIRE_STOPPED_NOTHING_LEFT };
-	if (!(request->flags & WIRE_FREE_MORE)) {
+	if (!q.is_more) {
 		free_step(&q);
 		slab_step(&q);
 	}
@@ -160,6 +196,8 @@ void free_bytes(struct agent *a, const struct wire_free *request, struct wire_fr
 	if (!q.left_bytes)
 		ret->stopped = WIRE_STOPPED_DONE;
 	/* The queues were filled for this request; a limit fills them in its own order. */
-	shed_forget(&a->shed);
+	a->freed_usec = ret->stopped == WIRE_STOPPED_TIME ? now_usec() : 0;
+	if (!a->freed_usec)
+		bound_refill(&a->bound);
 	ret->usec = now_usec() - start;
 }

@@ -39,8 +39,8 @@ struct heat_view heat_look(const struct heat *h, const struct scan_page *page, u
 		if (heat.known)
 			view.age_sec =
 				heat.age_sec < UINT16_MAX ? (uint16_t)heat.age_sec : UINT16_MAX - 1;
-		flags_count = !is_watched_for(h, h->hot_sec, now_usec) &&
-			      !(heat.known && heat.age_sec >= UNSEEN_SEC);
+		flags_count = !heat.known || (!is_watched_for(h, h->hot_sec, now_usec) &&
+					      heat.age_sec < UNSEEN_SEC);
 	}
 	if (flags_count && page->flags & USED_MORE_THAN_ONCE)
 		view.hot = true;

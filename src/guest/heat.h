@@ -6,8 +6,9 @@
  *
  * The watch knows when a page was last seen used, while its sensor is on. The kernel's own flags
  * (active, workingset) say "used more than once" but never grow cold (findings 1.4), so they count
- * only where there is no sensor, and until it has been on for as long as "lately" is, or has not
- * seen the page in three turns.
+ * only where there is no sensor, where it does not know the page (its frame was plugged in, or the
+ * page moved there), and until it has been on for as long as "lately" is, or has not seen the page
+ * in three turns.
  *
  * The sensor costs every reader a little, so it is on while somebody may evict, and otherwise for
  * DUTY_ON_USEC of each DUTY_PERIOD_USEC: two seconds, because what is used every second must be

@@ -146,7 +146,8 @@ static enum fate shed_judge(unsigned i, const struct scan_page *page, uint64_t f
 		return FATE_HOT;
 	if (!p->goal->pages[node])
 		return FATE_OTHER;
-	if (p->choosy && !p->held[i]) {
+	/* By the folio's first page: it goes whole or not at all. */
+	if (p->choosy && !p->held[page->offset <= i ? i - page->offset : 0]) {
 		p->unheld[i] = true;
 		return FATE_OTHER;
 	}

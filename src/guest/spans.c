@@ -10,7 +10,8 @@
 #define BUCKETS	   8192
 #define NONE	   UINT32_MAX
 #define AGES	   65536
-#define COUNT_MAX  UINT16_MAX
+/* A multiple of SPAN_PIECE_PAGES: no folio is cut. */
+#define COUNT_MAX (127 * SPAN_PIECE_PAGES)
 
 void spans_done(struct spans *s)
 {

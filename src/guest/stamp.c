@@ -70,9 +70,11 @@ void evicted_insert(uint64_t *table, uint64_t counts[static WIRE_AGE_CLASSES],
 	uint64_t *entry = &table[evicted_slot(file, page->index)];
 	unsigned second = evicted_second(now_ns >> STAMP_SECOND_SHIFT);
 	uint64_t new = evicted_make(evicted_tag(file, page->index), second, age_class);
-	uint64_t old = __atomic_exchange_n(entry, new, __ATOMIC_RELAXED);
 
-	if (evicted_is_young(old, second))
-		counts[evicted_class(old)]--;
+	/* More than the table holds within a minute: those that were first stay, as a sample of
+	 * all. A later one in their place would never be there when its page comes back. */
+	if (evicted_is_young(__atomic_load_n(entry, __ATOMIC_RELAXED), second))
+		return;
+	__atomic_store_n(entry, new, __ATOMIC_RELAXED);
 	counts[age_class]++;
 }

@@ -113,13 +113,19 @@ static void machine_refresh(struct agent *a)
 		(void)ram_read("/proc/iomem", &a->census.ram);
 }
 
-static uint64_t stamps_turn(struct agent *a, uint64_t now)
+static uint64_t minute_turn(struct agent *a, uint64_t now)
 {
 	uint64_t passed = now - a->swept_usec;
 
 	if (passed < IDLE_USEC)
 		return IDLE_USEC - passed;
-	watch_sweep(a->heat.watch);
+	if (a->can_watch)
+		watch_sweep(a->heat.watch);
+	/* Whoever asked for it has gone. */
+	if (a->freed_usec && now - a->freed_usec > IDLE_USEC) {
+		a->freed_usec = 0;
+		bound_refill(&a->bound);
+	}
 	machine_refresh(a);
 	a->swept_usec = now;
 	return IDLE_USEC;
@@ -139,19 +145,23 @@ static uint64_t host_turn(struct agent *a, uint64_t now)
 	return 0;
 }
 
+void tend_bound(struct agent *a)
+{
+	uint64_t due = bound_turn(&a->bound);
+
+	a->bound_due_usec = due == BOUND_NEVER ? UINT64_MAX : now_usec() + due;
+}
+
 uint64_t tend_turn(struct agent *a, bool woken)
 {
 	uint64_t now = now_usec(), wait = earlier(host_turn(a, now), slab_turn(a, now));
 
+	wait = earlier(wait, minute_turn(a, now));
 	if (!a->can_watch)
 		return earlier(wait, rough_turn(&a->rough));
-	if (woken || now >= a->bound_due_usec) {
-		uint64_t due = bound_turn(&a->bound);
-
-		a->bound_due_usec = due == BOUND_NEVER ? UINT64_MAX : now_usec() + due;
-		now = now_usec();
-	}
+	if (woken || now >= a->bound_due_usec)
+		tend_bound(a);
+	now = now_usec();
 	wait = earlier(wait, a->bound_due_usec > now ? a->bound_due_usec - now : 0);
-	wait = earlier(wait, heat_turn(&a->heat, a->bound.hurry, now));
-	return earlier(wait, stamps_turn(a, now));
+	return earlier(wait, heat_turn(&a->heat, a->bound.hurry, now));
 }

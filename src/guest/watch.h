@@ -126,8 +126,8 @@ void watch_evicted(struct watch *w, uint32_t device, uint64_t inode, uint64_t in
  * struct watch_returns - pages evicted, and of those that could be followed for a minute or until
  * they came back, the ones that did; by age at the eviction
  *
- * The table of what was evicted is finite: pages whose entry was overwritten before its minute was
- * over count in neither.
+ * The table of what was evicted is finite: what is evicted while it is full for its minute counts
+ * in neither.
  */
 struct watch_returns {
 	uint64_t evicted[WIRE_AGE_CLASSES];

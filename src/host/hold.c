@@ -63,6 +63,11 @@ static bool image_tellable(const struct survey *s, size_t image, const struct vm
 		return false;
 	if (s->images[image].is_public)
 		return true;
+	/* Who else reads it is not known: nobody is told. */
+	for (size_t i = 0; i < s->n_vms; i++)
+		if (!s->vms[i].chains_known &&
+		    strcmp(s->vms[i].vm->config.domain, vm->config.domain) != 0)
+			return false;
 	for (size_t i = 0; i < s->n_disks; i++)
 		for (size_t n = 0; n < s->disks[i].n_layers; n++)
 			if (s->disks[i].images[n] == image &&
@@ -154,6 +159,7 @@ static void hold_end(struct hold *h, int result)
 {
 	h->timer = sd_event_source_disable_unref(h->timer);
 	h->vm->held_usec = now_usec();
+	h->vm->held_evicted_bytes = h->vm->report.evicted_bytes;
 	h->done(h, result, h->blocks, h->userdata);
 }
 
@@ -244,9 +250,11 @@ static bool is_near_limit(const struct vm *vm, uint64_t now)
 {
 	const struct wire_report *r = &vm->report;
 
+	/* One that has evicted nothing since it was told has no use for more. */
 	return vm->report_usec && now < vm->report_usec + REPORT_USEC &&
 	       r->limit_bytes != UINT64_MAX && r->limit_state != WIRE_STATE_CANNOT &&
-	       r->unmapped_bytes > r->limit_bytes / 10 * 9;
+	       r->unmapped_bytes > r->limit_bytes / 10 * 9 &&
+	       (!vm->held_usec || r->evicted_bytes > vm->held_evicted_bytes);
 }
 
 static void on_held(struct hold *h, int result, uint64_t blocks, void *userdata)

@@ -88,6 +88,7 @@ struct vm {
 	bool quiet;		   /* a dry run: no limit is sent */
 	struct wire_report report; /* the last one, at report_usec, or 0 for none */
 	uint64_t report_usec;
+	uint64_t held_evicted_bytes; /* what it had evicted by then */
 	uint64_t held_usec; /* when it was last told what the host holds */
 
 	/* Private to vm.c and vm-agent.c. */

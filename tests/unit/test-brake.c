@@ -26,6 +26,7 @@ static bool second(uint64_t evicted, uint64_t refaulted)
 {
 	now.now_usec += SECOND;
 	now.evicted_pages += evicted;
+	now.followed_pages += evicted;
 	now.refaulted_pages += refaulted;
 	brake_update(&brake, &now);
 	return brake_holds(&brake, now.now_usec);
