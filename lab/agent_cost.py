@@ -9,6 +9,9 @@ from lab.say import step
 
 SECONDS = 600
 QUICK_SECONDS = 60
+CPU_RATIO = 0.01
+# A guest's second of CPU is longer while other guests want the same CPU, and the short form's guest is busier.
+QUICK_CPU_RATIO = 0.05
 LIMIT_BYTES = 128 * MIB
 PIECE_BYTES = 256 * 1024
 BUSY_FILES = 8
@@ -32,11 +35,11 @@ def _check_memory(report, name, guest, cost):
     report.check(f"agent_rss_and_maps_bytes_{name}", rss + maps, f"<= {12 * MIB + 2 * pages}")
 
 
-def _check_cost(report, name, guest, before, taken):
+def _check_cost(report, name, guest, before, taken, limit):
     after = _cost(guest)
     same = before and after and before["pid"] == after["pid"]
     ratio = (after["cpu_seconds"] - before["cpu_seconds"]) / taken if same else None
-    report.check(f"agent_cpu_ratio_{name}", report.measure(f"agent_cpu_ratio_{name}", ratio), "<= 0.01")
+    report.check(f"agent_cpu_ratio_{name}", report.measure(f"agent_cpu_ratio_{name}", ratio), f"<= {limit}")
     if same:
         _check_memory(report, name, guest, after)
 
@@ -72,7 +75,7 @@ def minutes(lab, report, kernel):
     time.sleep(seconds)
     taken = time.monotonic() - start
     for bounded, cost in zip((idle, busy), before):
-        _check_cost(report, bounded.guest.name, bounded.guest, cost, taken)
+        _check_cost(report, bounded.guest.name, bounded.guest, cost, taken, QUICK_CPU_RATIO if lab.quick else CPU_RATIO)
     done, told = busy.end(work), busy.told()
     report.measure("busy_read_bytes", done["bytes"])
     report.check("busy_evicted_bytes", report.measure("busy_evicted_bytes", told["evicted_bytes"]), f">= {seconds // 60 * 16 * MIB}")

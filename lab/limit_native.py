@@ -18,7 +18,6 @@ ROOM_BYTES = 128 * MIB
 SLACK_BYTES = 64 * MIB
 FILE_BYTES = 128 * MIB
 READ_BYTES = 2048 * MIB
-QUICK_READ_BYTES = 512 * MIB
 SAMPLE_SECONDS = 0.002
 DISTURBED_BYTES = 8 * MIB
 ATTEMPTS = 5
@@ -76,7 +75,7 @@ def _watching(agent, log):
     return 0
 
 
-def _attempt(lab, paths, size):
+def _attempt(lab, paths):
     """{"limit", "peak", "rate", "evicted", "disturbed"}, or None where the agent cannot watch this kernel."""
     limit = unmapped() + ROOM_BYTES
     conf, log, stop = (lab.directory / f"native-{what}" for what in ("agent.conf", "agent.log", "stop"))
@@ -102,11 +101,10 @@ def _attempt(lab, paths, size):
 
 def native(lab, report):
     report.head("The same on this machine, without emulation")
-    size = QUICK_READ_BYTES if lab.quick else READ_BYTES
-    paths = _make_files(lab.directory / "native", size)
+    paths = _make_files(lab.directory / "native", READ_BYTES)
     for attempt in range(ATTEMPTS):
         _forget(paths)
-        found = _attempt(lab, paths, size)
+        found = _attempt(lab, paths)
         if found is None or found["disturbed"] <= DISTURBED_BYTES:
             break
     _forget(paths)
@@ -118,6 +116,6 @@ def native(lab, report):
     report.measure("unmapped_limit_native_bytes", found["limit"])
     report.measure("unmapped_peak_native_bytes", found["peak"])
     report.measure("native_read_bytes_per_second", found["rate"])
-    report.check("native_evicted_bytes", report.measure("native_evicted_bytes", found["evicted"]), f">= {size - 256 * MIB}")
+    report.check("native_evicted_bytes", report.measure("native_evicted_bytes", found["evicted"]), f">= {READ_BYTES - 256 * MIB}")
     report.check("unmapped_peak_native_bytes", found["peak"], f"<= {found['limit'] + SLACK_BYTES}")
     step(f"limit {mib(found['limit'])}, peak {mib(found['peak'])}, {mib(found['rate'])}/s, {found['samples']} samples")

@@ -9,17 +9,17 @@ from lab.report import MIB, mib, table
 
 PIECE_BYTES = 512 * MIB
 FILL_BYTES = 640 * MIB
-QUICK_PIECE_BYTES = 256 * MIB
 AGAIN_BYTES = 24 * MIB
 NEW_BYTES = 8 * MIB
 SMALL_FILES = 250
 COUNTED_PIECES = 8
 SECONDS_PER_INSTRUCTION = 8e-9  # as guest.py asks QEMU for
 COUNTED_FILL_BYTES = 192 * MIB
+COUNTED_READ_BYTES = 384 * MIB
 
 
 def _speed(bounded):
-    read = bounded.read(QUICK_PIECE_BYTES if bounded.quick else PIECE_BYTES)
+    read = bounded.read(PIECE_BYTES)
     return read["bytes"] / read["seconds"]
 
 
@@ -39,18 +39,13 @@ def throughput(bounded):
         free.append(_speed(bounded))
         bounded.read(FILL_BYTES)
         return _speed(bounded)
-    least, most = (3, 3) if bounded.quick else (10, 24)
-    found = pairs.measure(limited, unlimited, least, most, 0.10)
+    found = pairs.measure(limited, unlimited, 10, 24, 0.10)
     lower, _ = pairs.report(report, "throughput_ratio", found)
     # A pair that begins without the limit may still find memory full.
     pairs.report(report, "throughput_ratio_free_memory", [(a, f) for (a, _), f in zip(found, free)])
     report.say(table(("pair", "limited MiB/s", "unlimited", "ratio"),
                      [(n, f"{a / MIB:.0f}", f"{b / MIB:.0f}", f"{a / b:.3f}") for n, (a, b) in enumerate(found, 1)]))
-    # Three pairs can only show that nothing is badly wrong.
-    if bounded.quick:
-        report.check("throughput_ratio", report.measures["throughput_ratio"], ">= 0.6")
-    else:
-        report.check("throughput_ratio_lower", lower, ">= 0.85")
+    report.check("throughput_ratio_lower", lower, ">= 0.85")
 
 
 class Mixed:
@@ -82,18 +77,34 @@ def mixed(bounded):
     evicted = bounded.told()["evicted_bytes"]
     for _ in range(2):
         work.piece()
-    least, most = (3, 3) if bounded.quick else (10, 60)
-    found = pairs.measure(work.limited, work.unlimited, least, most, 0.06)
+    found = pairs.measure(work.limited, work.unlimited, 10, 60, 0.06)
     _, upper = pairs.report(report, "mixed_time_ratio", found)
     report.say(f"  {len(found)} pairs of about {sum(map(sum, found)) / 2 / len(found):.1f} s: ratio "
                f"{report.measures['mixed_time_ratio']:.3f}, with 95 % certainty at most {upper:.3f}")
     # A limit under which nothing was evicted costs nothing.
     evicted = report.measure("mixed_evicted_bytes", bounded.told()["evicted_bytes"] - evicted)
     report.check("mixed_evicted_bytes", evicted, f">= {NEW_BYTES * len(found) // 2}")
-    if bounded.quick:
-        report.check("mixed_time_ratio", report.measures["mixed_time_ratio"], "<= 1.5")
-    else:
-        report.check("mixed_time_ratio_upper", upper, "<= 1.05")
+    report.check("mixed_time_ratio_upper", upper, "<= 1.05")
+
+
+def read_counted(limited, unlimited):
+    """Reading at full speed on one CPU, which the agent shares: nothing of its work is hidden by another CPU."""
+    report = limited.report
+    spent = []
+    for bounded in (limited, unlimited):
+        bounded.read(COUNTED_FILL_BYTES)
+        before = _cpu_seconds(bounded.guest)
+        bounded.read(COUNTED_READ_BYTES)
+        spent.append(_cpu_seconds(bounded.guest) - before)
+    ratio = report.measure("throughput_counted_ratio", spent[1] / spent[0])
+    report.check("throughput_counted_ratio", ratio, ">= 0.6")
+    report.say(f"  {mib(COUNTED_READ_BYTES)} read on one CPU: {spent[0]:.3f} s with the limit, {spent[1]:.3f} s without, {ratio:.3f}")
+
+
+def _cpu_seconds(guest):
+    """What ran on the guest's CPUs so far, as its scheduler counted it."""
+    lines = guest.run("grep ^cpu /proc/schedstat").splitlines()
+    return sum(int(line.split()[7]) for line in lines) / 1e9
 
 
 def _counted_work(bounded, count):
@@ -124,7 +135,8 @@ def counted(limited, unlimited):
     report.measure("mixed_cpu_spread_ratio", max(off) / min(off))
     # A limit under which nothing was evicted costs nothing.
     report.check("counted_evicted_bytes", report.measure("counted_evicted_bytes", gone), f">= {count * NEW_BYTES // 2}")
-    report.check("mixed_cpu_ratio", ratio, "<= 1.01")
+    # A single piece is where one batch of eviction more or less shows.
+    report.check("mixed_cpu_ratio", ratio, "<= 1.03" if limited.quick else "<= 1.01")
     pages = gone // 4096
     report.measure("evict_instructions_per_page", (sum(on) - sum(off)) / SECONDS_PER_INSTRUCTION / pages if pages > 0 else None)
     report.say(f"  Each piece reads {mib(NEW_BYTES)} anew; the limit is {mib(LIMIT_BYTES)}.")

@@ -12,6 +12,7 @@ PEAK_SLACK_BYTES = 16 * MIB
 SAMPLE_SECONDS = 0.004
 SETTLE_SECONDS = 30
 REPORT_SECONDS = 60
+CALM_SECONDS = 90
 
 
 @dataclass
@@ -29,12 +30,18 @@ class Bounded:
     # ------------------------------------------------------------------ the limit
 
     def limit(self, size=LIMIT_BYTES):
-        """Switch the limit on, and wait until the guest is below it."""
+        """Switch the limit on, and wait until the guest is below it. First until the guest's memory pressure is over:
+        what that does to the agent is measured by itself (limit_peak.hold)."""
+        process.wait_for(self.calm, CALM_SECONDS, "memory pressure ends")
         self.set_limit(size)
         try:
             process.wait_for(lambda: self.unmapped() <= size, SETTLE_SECONDS, f"the cache shrinks to {size} bytes")
         except process.Deadline as deadline:
             raise process.Deadline(f"{deadline}; there are {self.unmapped()}, and the agent says {self.told()}") from None
+
+    def calm(self):
+        some = self.guest.run("cat /proc/pressure/memory").split()[1]
+        return float(some.removeprefix("avg10=")) < 0.5
 
     def set_limit(self, text):
         self.lab.pagepact("cache-limit", self.guest.name, str(text))
