@@ -161,8 +161,12 @@ def unmount(where, seconds=10):
     return time.monotonic() - start, busy
 
 
-def unmounted(device, where, rounds):
-    """Seconds that each umount took, of a file system that was being evicted from; whether its file is what it was."""
+def unmounted(device, where, rounds, stop):
+    """
+    What each umount took, of a file system that was being evicted from, and whether its file is what it was. There is a file
+    STOP.done when it is over.
+    """
+    open(stop + ".ready", "w").close()
     os.makedirs(where, exist_ok=True)
     subprocess.run(["mount", device, where], check=True)
     known = filled(f"{where}/known", 1 << 20, True)
@@ -176,6 +180,7 @@ def unmounted(device, where, rounds):
         subprocess.run(["mount", device, where], check=True)
     right = zlib.crc32(open(known, "rb").read()) == crc
     unmount(where)
+    open(stop + ".done", "w").close()
     return took, right
 
 

@@ -58,6 +58,10 @@ def _make_ext4(path, size):
     return path
 
 
+class Held(list):
+    """What came of something that was held; is_done() asks whether it has come to its end by itself."""
+
+
 class Machine:
     """A guest with an ext4 and an xfs, a spare ext4 that is not mounted, and calls of the functions inside."""
 
@@ -84,7 +88,8 @@ class Machine:
     @contextlib.contextmanager
     def held(self, function, *args, seconds=120):
         """Something that goes on while this is entered; its result is in the list that this gives, afterwards."""
-        stop, result = f"/run/stop-{time.monotonic_ns()}", []
+        stop, result = f"/run/stop-{time.monotonic_ns()}", Held()
+        result.is_done = lambda: self.guest.run(f"ls {stop}.done 2>/dev/null || true")
         ident = self.guest.begin_python(INSIDE, {"call": function, "args": [*args, stop]})
         self.call("wait_file", stop + ".ready", seconds=seconds)
         yield result
