@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The limit's arithmetic and its states. That pages go, and which, is tested in stock guests. */
+#include "tree.h"
+
+#include "guest/bound.h"
+
+#define VMSTAT	"/sys/devices/system/node/node0/vmstat"
+#define MANAGED 200000u
+
+static uint64_t added, wake_after;
+
+/* A kernel that tells of nothing but how much was added. */
+uint64_t watch_added(const struct watch *w)
+{
+	(void)w;
+	return added;
+}
+
+void watch_wake_after(struct watch *w, uint64_t pages)
+{
+	(void)w;
+	wake_after = pages;
+}
+
+int watch_drain(struct watch *w, int (*take)(const struct watch_run *run, void *userdata),
+		void *userdata)
+{
+	(void)w;
+	(void)take;
+	(void)userdata;
+	return 0;
+}
+
+uint64_t watch_lost(const struct watch *w)
+{
+	(void)w;
+	return 0;
+}
+
+void watch_returns(const struct watch *w, struct watch_returns *ret)
+{
+	(void)w;
+	*ret = (struct watch_returns){ 0 };
+}
+
+void watch_evicted(struct watch *w, uint32_t device, uint64_t inode, uint64_t index,
+		   unsigned age_class)
+{
+	(void)w;
+	(void)device;
+	(void)inode;
+	(void)index;
+	(void)age_class;
+}
+
+struct watch_heat watch_heat(const struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index)
+{
+	(void)w;
+	(void)pfn;
+	(void)mapping;
+	(void)index;
+	return (struct watch_heat){ 0 };
+}
+
+enum wire_heat watch_sensor(const struct watch *w)
+{
+	(void)w;
+	return WIRE_HEAT_ACCESSED;
+}
+
+int watch_sense(struct watch *w, bool on)
+{
+	(void)w;
+	(void)on;
+	return 0;
+}
+
+/* Memory in which nothing is cached. */
+static struct scan_page nothing[SCAN_CHUNK_PAGES];
+
+int memmap_scan(struct memmap *m, uint64_t pfn, unsigned count, uint64_t *ret_usec)
+{
+	(void)m;
+	(void)pfn;
+	(void)count;
+	*ret_usec = 1;
+	return 0;
+}
+
+int memmap_open(struct memmap **ret, char *ret_reason, size_t reason_size)
+{
+	(void)ret;
+	(void)ret_reason;
+	(void)reason_size;
+	return -EOPNOTSUPP;
+}
+
+struct memmap *memmap_close(struct memmap *m)
+{
+	(void)m;
+	return NULL;
+}
+
+const struct scan_page *memmap_pages(const struct memmap *m)
+{
+	(void)m;
+	return nothing;
+}
+
+const struct scan_owner *memmap_owners(const struct memmap *m, unsigned *ret_count)
+{
+	(void)m;
+	*ret_count = 0;
+	return NULL;
+}
+
+const uint64_t *memmap_frames(const struct memmap *m)
+{
+	(void)m;
+	return NULL;
+}
+
+int memmap_peek(struct memmap *m, int fd, uint64_t index, unsigned count)
+{
+	(void)m;
+	(void)fd;
+	(void)index;
+	(void)count;
+	return -ESTALE;
+}
+
+int memmap_presence(struct memmap *m, int fd, uint64_t index, unsigned count)
+{
+	return memmap_peek(m, fd, index, count);
+}
+
+static struct nodes nodes;
+static struct mounts mounts;
+static struct heat heat;
+static struct shed shed;
+static struct bound bound;
+static const struct ram ram = { .ranges = { { 0, 4096, 0 } }, .count = 1, .pages = 4096 };
+
+static void tell(uint64_t pages)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text),
+		 "nr_free_pages 1\nnr_inactive_file %llu\nnr_active_file 0\nnr_slab_reclaimable 0\n"
+		 "nr_mapped 0\n",
+		 (unsigned long long)pages);
+	tree_put(VMSTAT, text);
+}
+
+static void limit_set(uint64_t pages)
+{
+	struct limit_text limit = { .kind = pages ? LIMIT_TEXT_BYTES : LIMIT_TEXT_OFF,
+				    .bytes = pages * 4096 };
+
+	bound_set(&bound, &limit, WIRE_ORIGIN_HOST);
+}
+
+static int setup(void **state)
+{
+	const struct settings settings = { .evict_cpu_permille = 500,
+					   .evict_bytes_per_sec = 1u << 30,
+					   .hot_sec = 30 };
+
+	if (tree_make(state) < 0)
+		return -1;
+	tree_put("/proc/zoneinfo",
+		 "Node 0, zone   Normal\n  pages free     1\n        high     3\n"
+		 "        spanned  4096\n        present  4096\n        managed  200000\n"
+		 "  start_pfn:           0\n");
+	tree_put("/proc/sys/vm/min_unmapped_ratio", "1\n");
+	tree_put("/proc/sys/vm/min_slab_ratio", "5\n");
+	tell(0);
+	assert_int_equal(nodes_read(tree, &nodes), 0);
+	assert_int_equal(nodes.nodes[0].managed_pages, MANAGED);
+	added = 0;
+	mounts_init(&mounts, "/proc");
+	heat = (struct heat){ .watch = (struct watch *)&added, .hot_sec = 30 };
+	shed = (struct shed){ .mounts = &mounts, .heat = &heat, .nodes = &nodes };
+	shed_init(&shed);
+	bound_init(&bound, &shed, &nodes, &ram, &settings, 0);
+	limit_set(0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	shed_forget(&shed);
+	mounts_done(&mounts);
+	nodes_done(&nodes);
+	return tree_remove(state);
+}
+
+static void turns(unsigned n)
+{
+	while (n--)
+		(void)bound_turn(&bound);
+}
+
+static void test_off_asks_for_no_wake(void **state)
+{
+	(void)state;
+	tell(100000);
+	assert_int_equal(bound_turn(&bound), BOUND_NEVER);
+	assert_int_equal(wake_after, UINT64_MAX);
+	assert_int_equal(bound.state, WIRE_STATE_OFF);
+	assert_int_equal(bound.limit_pages, UINT64_MAX);
+}
+
+static void test_wakes_where_the_sensor_and_where_the_limit_is(void **state)
+{
+	(void)state;
+	limit_set(10000);
+	tell(3000);
+	turns(3);
+	assert_int_equal(bound.state, WIRE_STATE_UNDER);
+	assert_int_equal(wake_after, 5000);
+	tell(8000);
+	turns(1);
+	assert_int_equal(wake_after, 2000);
+	/* A wake-up for less would follow another. */
+	tell(9999);
+	turns(1);
+	assert_int_equal(wake_after, 256);
+}
+
+static void test_takes_the_excess_and_a_twentieth(void **state)
+{
+	(void)state;
+	limit_set(10000);
+	tell(10000);
+	assert_int_equal(nodes_count(&nodes), 0);
+	bound_measure(&bound);
+	assert_int_equal(shed_goal_left(&bound.goal), 0);
+	tell(10001);
+	assert_int_equal(nodes_count(&nodes), 0);
+	bound_measure(&bound);
+	assert_int_equal(shed_goal_left(&bound.goal), 501);
+	assert_int_equal(bound.unmapped_pages, 10001);
+	assert_int_equal(bound.limit_pages, 10000);
+}
+
+static void test_over_it_with_nothing_to_take_is_kept(void **state)
+{
+	uint64_t wait = 0;
+
+	(void)state;
+	limit_set(10000);
+	tell(20000);
+	for (int i = 0; i < 100 && !wait; i++)
+		wait = bound_turn(&bound);
+	assert_true(wait > 0 && wait != BOUND_NEVER);
+	assert_int_equal(bound.state, WIRE_STATE_KEPT);
+	assert_int_equal(shed.evicted_pages, 0);
+}
+
+static void test_the_sensor_is_needed_when_much_comes(void **state)
+{
+	(void)state;
+	limit_set(10000);
+	tell(9000);
+	turns(1);
+	assert_false(bound.hurry);
+	added += 1251;
+	turns(1);
+	assert_true(bound.hurry);
+	tell(7999);
+	turns(1);
+	assert_false(bound.hurry);
+}
+
+static void test_a_brake_is_told(void **state)
+{
+	(void)state;
+	limit_set(10000);
+	tell(20000);
+	bound.brake.until_usec = UINT64_MAX;
+	bound.brake.reason = WIRE_BRAKE_REFAULT;
+	assert_true(bound_turn(&bound) > 0);
+	assert_int_equal(bound.state, WIRE_STATE_BRAKED);
+	assert_int_equal(bound.brake.reason, WIRE_BRAKE_REFAULT);
+}
+
+static void test_a_quota_is_made_up_for(void **state)
+{
+	(void)state;
+	limit_set(10000);
+	tell(20000);
+	bound.quota_bytes = -(int64_t)(10u << 30);
+	assert_true(bound_turn(&bound) > 0);
+	assert_int_equal(bound.state, WIRE_STATE_BRAKED);
+	assert_int_equal(bound.brake.reason, WIRE_BRAKE_QUOTA);
+	assert_true(bound.quota_bytes < 0);
+}
+
+static void test_set_off_and_on_again_looks_anew(void **state)
+{
+	(void)state;
+	limit_set(10000);
+	tell(20000);
+	turns(50);
+	assert_true(bound.sweep_due_usec > 0);
+	limit_set(0);
+	turns(1);
+	assert_int_equal(bound.state, WIRE_STATE_OFF);
+	limit_set(10000);
+	assert_int_equal(bound.sweep_due_usec, 0);
+	assert_true(shed.incomplete);
+	/* The same again changes nothing. */
+	turns(50);
+	uint64_t due = bound.sweep_due_usec;
+	limit_set(10000);
+	assert_int_equal(bound.sweep_due_usec, due);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_off_asks_for_no_wake, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_wakes_where_the_sensor_and_where_the_limit_is,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_takes_the_excess_and_a_twentieth, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_over_it_with_nothing_to_take_is_kept, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_the_sensor_is_needed_when_much_comes, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_brake_is_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_quota_is_made_up_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_set_off_and_on_again_looks_anew, setup,
+						teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
