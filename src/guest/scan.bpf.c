@@ -23,7 +23,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define PAGES_AT_ONCE	   32
 #define STRUCT_PAGE_MAX	   64
-#define OWNER_CACHE_SLOTS  64
+#define OWNER_CACHE_BITS   9 /* 64 files in one chunk are to miss each other, mostly */
 #define OWNER_NONE	   0xffff
 #define MAPPING_FLAGS_BITS 3ul /* PAGE_MAPPING_ANON and _MOVABLE: not a page cache's mapping */
 #define PAGE_BYTES	   4096
@@ -55,7 +55,9 @@ static unsigned short last_owner;
 static struct {
 	unsigned long mapping;
 	unsigned int owner;
-} owner_cache[OWNER_CACHE_SLOTS];
+	unsigned int chunk; /* that it was found in: no more is known in the next */
+} owner_cache[1 << OWNER_CACHE_BITS];
+static unsigned int chunk_number;
 
 /* The head that the pages just before belonged to: large folios come in long rows. */
 static struct {
@@ -98,13 +100,13 @@ static void owner_fill(struct scan_owner *owner, unsigned long address)
 
 static __always_inline unsigned short owner_of(unsigned long mapping)
 {
-	unsigned int slot = (mapping >> 4 ^ mapping >> 12) % OWNER_CACHE_SLOTS;
+	unsigned int slot = mapping * 0x9e3779b97f4a7c15ul >> (64 - OWNER_CACHE_BITS);
 	unsigned int owner;
 
 	if (mapping == last_mapping)
 		return last_owner;
 	owner = owner_cache[slot].owner;
-	if (owner_cache[slot].mapping != mapping) {
+	if (owner_cache[slot].mapping != mapping || owner_cache[slot].chunk != chunk_number) {
 		owner = owners_count;
 		if (owner >= SCAN_CHUNK_PAGES)
 			return OWNER_NONE;
@@ -112,6 +114,7 @@ static __always_inline unsigned short owner_of(unsigned long mapping)
 		owners_count = owner + 1;
 		owner_cache[slot].mapping = mapping;
 		owner_cache[slot].owner = owner;
+		owner_cache[slot].chunk = chunk_number;
 	}
 	last_mapping = mapping;
 	last_owner = owner;
@@ -123,8 +126,7 @@ static void owners_reset(void)
 	owners_count = 0;
 	last_mapping = 0;
 	head.address = 0;
-	for (int i = 0; i < OWNER_CACHE_SLOTS; i++)
-		owner_cache[i].mapping = 0;
+	chunk_number++;
 }
 
 static __always_inline unsigned short flags_of(unsigned long flags)
