@@ -77,7 +77,7 @@ def mixed(bounded):
     evicted = bounded.told()["evicted_bytes"]
     for _ in range(2):
         work.piece()
-    found = pairs.measure(work.limited, work.unlimited, 10, 60, 0.06)
+    found = pairs.measure(work.limited, work.unlimited, 10, 40, 0.06)
     _, upper = pairs.report(report, "mixed_time_ratio", found)
     report.say(f"  {len(found)} pairs of about {sum(map(sum, found)) / 2 / len(found):.1f} s: ratio "
                f"{report.measures['mixed_time_ratio']:.3f}, with 95 % certainty at most {upper:.3f}")
