@@ -14,8 +14,7 @@ import time
 import zlib
 from pathlib import Path
 
-from lab import process, workload
-from tests.guest import wire
+from lab import process, wire, workload
 
 MIB = 1 << 20
 STATIC_BYTES = 8 * MIB

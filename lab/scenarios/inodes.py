@@ -8,10 +8,9 @@ import subprocess
 import time
 import tty
 
-from lab import limit_native, process
+from lab import limit_native, process, wire
 from lab.report import MIB, mib
 from lab.say import step
-from tests.guest import wire
 
 FOLDERS, QUICK_FOLDERS, EACH = 1000, 100, 1000
 PAGE = 4096

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """No byte of any file changes while writers and readers work on them and agents, killed now and then, evict from the cache."""
-from lab import images, integrity
+from lab import images, integrity, wire
 from lab.report import MIB, mib
 from lab.say import step
-from tests.guest import wire
 
 SECONDS, QUICK_SECONDS = 600, 30
 DISK_BYTES = 512 * MIB

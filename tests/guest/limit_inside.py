@@ -159,13 +159,13 @@ def keep(folder, huge, stop):
 # ---------------------------------------------------------------------- file systems and files that go
 
 def unmount(where, seconds=10):
-    """How long it took, and how often it was busy."""
-    start, busy = time.monotonic(), 0
+    """For how long it was busy, and how often."""
+    start, busy, refused = time.monotonic(), 0, 0
     while libc.umount2(where.encode(), 0):
-        assert ctypes.get_errno() == EBUSY and time.monotonic() - start < seconds, ctypes.get_errno()
-        busy += 1
+        refused, busy = time.monotonic() - start, busy + 1
+        assert ctypes.get_errno() == EBUSY and refused < seconds, ctypes.get_errno()
         time.sleep(0.01)
-    return time.monotonic() - start, busy
+    return refused, busy
 
 
 def unmounted(device, where, rounds, stop):

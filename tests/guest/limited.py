@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import wire
-from lab import cache, images, integrity
+from lab import cache, images, integrity, wire
 from lab.guest import Guest
 from lab.process import wait_for
 from test_agent import PROBE, agent_path
