@@ -20,7 +20,7 @@ demo: all
 	@$(AS_ROOT) env PAGEPACT_BUILD=$(BUILD) lab/run demo
 
 bench: all
-	@failed=; for scenario in demo limit agent; do \
+	@failed=; for scenario in demo limit agent integrity inodes; do \
 		$(AS_ROOT) env PAGEPACT_BUILD=$(BUILD) lab/run $$scenario --json $(BUILD)/$$scenario.json || failed="$$failed $$scenario"; \
 	done; test -z "$$failed" || { echo "bench: checks failed in:$$failed"; exit 1; }
 

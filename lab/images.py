@@ -195,6 +195,13 @@ def _sparse(path, size_bytes):
     return path
 
 
+def make_ext4(path, size_bytes=512 * MIB):
+    """An empty ext4 on a raw image; small ones, too, have blocks of a page, which are those that can be placed."""
+    _run("mkfs.ext4", "-q", "-F", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0",
+         str(_sparse(path, size_bytes)))
+    return path
+
+
 def make_xfs(path, size_bytes=512 * MIB):
     """An empty xfs on a raw image, for Guest(extra_disks=[path], modules=True); its page cache uses large folios."""
     _run("mkfs.xfs", "-q", "-f", str(_sparse(path, size_bytes)))

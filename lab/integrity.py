@@ -14,7 +14,7 @@ import time
 import zlib
 from pathlib import Path
 
-from lab import process, workload
+from lab import process, wire, workload
 
 MIB = 1 << 20
 STATIC_BYTES = 8 * MIB
@@ -28,7 +28,7 @@ class Work:
     def __init__(self, guest, folders, seconds, seed=1):
         Work._count += 1
         self.guest, self.seconds, self.begun = guest, seconds, time.monotonic()
-        stop = f"/run/lab/stop-work-{Work._count}-{time.monotonic_ns()}"
+        self._stop = stop = f"/run/lab/stop-work-{Work._count}-{time.monotonic_ns()}"
         self._ident = guest.begin_python(workload.source("integrity.py"), {
             "folders": list(folders.values()), "seconds": seconds, "seed": seed, "writers": WRITERS,
             "static_bytes": STATIC_BYTES, "stop": stop})
@@ -40,7 +40,45 @@ class Work:
 
     def end(self):
         """{"operations": {kind: count}, "wrong": [...], "files": {path: [size, crc]}}, after the last comparison in the guest."""
+        self.guest.run(f"touch {self._stop}")
         return json.loads(self.guest.finish(self._ident, max(1, self.due - time.monotonic()) + 120))
+
+
+class Evictor:
+    """Has the agent of a guest evict under a limit, and kills it when it rests: files that are worked on are read again."""
+
+    def __init__(self, guest, link, size):
+        self.guest, self.link, self.size = guest, link, size
+        self.killed = self._before = 0
+        self._report = link.limit(wire.LIMIT_BYTES, size=size)
+
+    @property
+    def evicted(self):
+        """Bytes, by all agents so far, as last seen."""
+        return self._before + self._report["evicted_bytes"]
+
+    def _answers(self):
+        try:
+            self.link.ping(1)
+            return True
+        except TimeoutError:
+            return False
+
+    def _kill(self):
+        self.guest.run("pkill -KILL -x pagepact-agent || true")
+        self.killed, self._before = self.killed + 1, self.evicted
+        process.wait_for(self._answers, 60, "a new agent answers")
+        self._report = self.link.limit(wire.LIMIT_BYTES, size=self.size)
+
+    def evict_until(self, condition, seconds):
+        def ended():
+            if condition():
+                return True
+            self._report = self.link.report()
+            if self._report["limit_state"] == "braked" and self._report["brake"] != "quota":
+                self._kill()
+            return False
+        process.wait_for(ended, seconds, "evicting")
 
 
 def _differing(found, root, files, where):

@@ -63,11 +63,12 @@ def _remove_stale():
 
 class Lab:
     """With private_image, guests share a copy of the root image that no other lab on this machine reads. quick asks
-    scenarios that have one for their short form."""
+    scenarios that have one for their short form, seconds those that go on for some time for how long."""
 
-    def __init__(self, private_image=False, quick=False):
+    def __init__(self, private_image=False, quick=False, seconds=None):
         self.private_image = private_image
         self.quick = quick
+        self.seconds = seconds
         self.build = build_directory()
         self.guests = {}
         self.daemon = None

@@ -2,8 +2,9 @@
 """Runs in a guest: writers and readers that know each byte of their files, while somebody else evicts from the cache.
 
 ARGS: {"folders": [...], "seconds", "seed", "writers", each folder's; "static_bytes", of files that are only read, in each
-folder; "stop", a path whose ".warm" is made when the files are there}. Prints JSON: {"operations": {kind: count}, "wrong":
-[what differed], "files": {path: [size, crc]}}; all files are compared from the cache, and again after drop_caches.
+folder; "stop", a path whose ".warm" is made when the files are there, and that exists when the end may come}. Prints JSON:
+{"operations": {kind: count}, "wrong": [what differed], "files": {path: [size, crc]}}; all files are compared from the cache,
+and, once the end may come, after drop_caches.
 """
 import collections
 import ctypes
@@ -210,6 +211,8 @@ def main(args):
         wrong += found["wrong"]
         files.update(found["files"])
     wrong += compare_all(files, "in the cache")
+    while not os.path.exists(args["stop"]):
+        time.sleep(0.1)
     os.sync()
     with open("/proc/sys/vm/drop_caches", "w") as drop:
         drop.write("3")

@@ -18,9 +18,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-import wire  # noqa: E402  (the path to it is set above)
-from lab import process  # noqa: E402
-from wire import DISK, FILE, HELLO, PING, PONG, SCAN, SCAN_END, WELCOME  # noqa: E402,F401
+from lab import process, wire  # noqa: E402  (the path to it is set above)
+from lab.wire import DISK, FILE, HELLO, PING, PONG, SCAN, SCAN_END, WELCOME  # noqa: E402,F401
 
 BUILD = Path(os.environ.get("PAGEPACT_BUILD", ROOT / "build"))
 PAGEPACTD = os.environ.get("PAGEPACTD", str(BUILD / "src/host/pagepactd"))

@@ -60,7 +60,7 @@ def slurp_all(folder):
     return unmapped()
 
 
-def stream(folder, times, stop):
+def stream(folder, times, pause, stop):
     """Read files one after the other, so many times, or until the file `stop` exists; how many were read."""
     open(stop + ".ready", "w").close()
     count = 0
@@ -70,6 +70,7 @@ def stream(folder, times, stop):
                 return count
             slurp(f"{folder}/{name}")
             count += 1
+            time.sleep(pause)
     wait_file(stop)  # noqa: F821
     return count
 
@@ -128,6 +129,11 @@ def dentries():
     return {"live": every - unused, "all": every}
 
 
+def stolen(counters):
+    """Pages that the kernel's own reclaim has taken."""
+    return counters["pgsteal_kswapd"] + counters["pgsteal_direct"]
+
+
 def keep(folder, huge, stop):
     """Pages of every kind that may not go, until `stop` exists: how many there were of each, and how many are left."""
     size = 4 << 20
@@ -145,6 +151,7 @@ def keep(folder, huge, stop):
     for path in files.values():
         os.unlink(path)
     return {"before": before, "after": after, "right": right,
+            "reclaimed": stolen(counted_after) - stolen(counted),
             "written": counted_after["nr_written"] - counted["nr_written"], "writeback": counted_after["nr_writeback"],
             "names": names, "names_after": names_after}
 
@@ -152,13 +159,13 @@ def keep(folder, huge, stop):
 # ---------------------------------------------------------------------- file systems and files that go
 
 def unmount(where, seconds=10):
-    """How long it took, and how often it was busy."""
-    start, busy = time.monotonic(), 0
+    """For how long it was busy, and how often."""
+    start, busy, refused = time.monotonic(), 0, 0
     while libc.umount2(where.encode(), 0):
-        assert ctypes.get_errno() == EBUSY and time.monotonic() - start < seconds, ctypes.get_errno()
-        busy += 1
+        refused, busy = time.monotonic() - start, busy + 1
+        assert ctypes.get_errno() == EBUSY and refused < seconds, ctypes.get_errno()
         time.sleep(0.01)
-    return time.monotonic() - start, busy
+    return refused, busy
 
 
 def unmounted(device, where, rounds, stop):

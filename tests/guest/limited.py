@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import wire
-from lab import cache, images, integrity
+from lab import cache, images, integrity, wire
 from lab.guest import Guest
 from lab.process import wait_for
 from test_agent import PROBE, agent_path
@@ -51,13 +50,6 @@ def many_image():
     return cache.made("many", MANY, _build_many) / "many.raw"
 
 
-def _make_ext4(path, size):
-    with open(path, "wb") as disk:
-        disk.truncate(size)
-    subprocess.run(["mkfs.ext4", "-q", "-F", "-b", str(PAGE), "-E", "lazy_itable_init=0,lazy_journal_init=0", path], check=True)
-    return path
-
-
 class Held(list):
     """What came of something that was held; is_done() asks whether it has come to its end by itself."""
 
@@ -67,13 +59,14 @@ class Machine:
 
     def __init__(self, name, directory, **options):
         self.name = name
-        self.disks = {"ext4": _make_ext4(directory / f"{name}-ext4.raw", DISK_BYTES),
+        self.disks = {"ext4": images.make_ext4(directory / f"{name}-ext4.raw", DISK_BYTES),
                       "xfs": images.make_xfs(directory / f"{name}-xfs.raw", DISK_BYTES)}
-        spare = _make_ext4(directory / f"{name}-spare.raw", 64 * MIB)
+        spare = images.make_ext4(directory / f"{name}-spare.raw", 64 * MIB)
         self.guest = Guest(name, directory, memory_mib=512, smp=2, modules="many", agent=agent_path(),
                            extra_disks=[*self.disks.values(), spare], shared_disks=[many_image()], **options).start()
         self.jobs = queue.Queue()
         self.files = None
+        self.evicted = 0  # bytes, by all agents while files were worked on; some of it twice
 
     def prepare(self):
         self.guest.wait_ready()

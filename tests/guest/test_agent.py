@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-import wire
-from lab import measures
+from lab import measures, wire
 from lab.guest import Guest
 
 KERNELS = ("6.1", "6.12")

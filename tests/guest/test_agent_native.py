@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import probe
-import wire
+from lab import wire
 from test_agent import agent_path, blocks_of, fates, pages_of, runs_of
 
 

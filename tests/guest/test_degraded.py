@@ -7,8 +7,7 @@ import pytest
 
 import daemon as d
 from daemon import folder  # noqa: F401  (a fixture)
-import wire
-from lab import process
+from lab import process, wire
 from lab.guest import Guest
 
 AGENT = d.BUILD / "src/guest/pagepact-agent"

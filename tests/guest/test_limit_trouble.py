@@ -9,8 +9,7 @@ import time
 import pytest
 
 import limited
-import wire
-from lab import integrity
+from lab import integrity, wire
 from lab.process import wait_for
 from limited import MIB, PAGE, on
 
@@ -55,9 +54,9 @@ def test_garbage_in_every_source(machine):
                               ("SMBIOS type 11", "pagepact.cache_limit", values["smbios"]),
                               ("/etc/pagepact/agent.conf:2", "cache_limit", values["file"])):
         assert said(machine, where) == [f'pagepact-agent: {where}: {key} {limited.EXPECTED}, not "{value}": ignored\n']
-    assert len(said(machine, "")) == 4, "and what it serves"
     with machine.link() as link:
         assert link.hello()["capabilities"] == 63
+        assert len(said(machine, "")) == 4, "and what it serves"
         report = link.report()
         assert (report["limit_bytes"], report["limit_origin"], report["limit_state"]) == (None, "none", "off")
         report = limit_bytes(link, 300 * MIB)
@@ -117,7 +116,7 @@ def test_what_the_host_says_wins_while_it_is_heard(machine):
         wait_for(lambda: machine.call("unmapped") <= 48 * MIB + NOISE, last + 57 - time.monotonic(), "the host's limit holds")
         time.sleep(max(0, last + 62 - time.monotonic()))
         machine.call("slurp_all", "/mnt/ext4/silence")
-        assert machine.call("unmapped") >= 128 * MIB
+        assert machine.call("unmapped") >= 96 * MIB
         report = link.report()
         assert (report["limit_bytes"], report["limit_origin"]) == (own, "cmdline")
 
@@ -128,14 +127,16 @@ def test_what_the_host_says_wins_while_it_is_heard(machine):
 @on(*GUESTS)
 def test_limits_that_change_all_the_time(machine):
     """Every 100 ms for 10 s, some of them absurd, while somebody reads."""
-    machine.call("hollows", "/mnt/xfs/changing", 64, 16 * MIB)
+    # All of it has room in memory: where no limit holds, the kernel would else write back what is dirty.
+    machine.call("hollows", "/mnt/xfs/changing", 64, 2 * MIB)
+    machine.guest.run("sync; echo 3 >/proc/sys/vm/drop_caches")
     machine.new_agent()
     dice = random.Random(1)
     choices = [(wire.LIMIT_OFF, 0, 0), (wire.LIMIT_BYTES, 0, TINY), (wire.LIMIT_BYTES, 0, 1 << 40), (wire.LIMIT_GUEST, 0, 0),
                (wire.LIMIT_BYTES, 0, 64 * MIB), (wire.LIMIT_PERMILLE, 1, 0), (wire.LIMIT_PERMILLE, 1000, 0)]
     with machine.link() as link:
         machine.new_agent_pid = machine.call("agent_ticks")[1]
-        with machine.held("keep", "/mnt/ext4", None) as kept, machine.held("stream", "/mnt/xfs/changing", 1) as read:
+        with machine.held("keep", "/mnt/ext4", None) as kept, machine.held("stream", "/mnt/xfs/changing", 1, 0.1) as read:
             end, longest = time.monotonic() + 10, 0
             while (begun := time.monotonic()) < end:
                 link.limit(*dice.choice(choices))
@@ -146,7 +147,7 @@ def test_limits_that_change_all_the_time(machine):
                 assert (report["limit_bytes"], report["limit_origin"]) == (wanted, "host")
             report = link.limit(wire.LIMIT_OFF)
             assert (report["limit_bytes"], report["limit_origin"], report["limit_state"]) == (None, "host", "off")
-            assert report["evicted_bytes"] >= 16 * MIB
+            assert report["evicted_bytes"] >= 8 * MIB
         assert longest < 2
         assert machine.call("agent_ticks")[1] == machine.new_agent_pid
     assert read[0] > 8
@@ -154,34 +155,16 @@ def test_limits_that_change_all_the_time(machine):
 
 
 def assert_kept(kept):
+    assert kept["reclaimed"] == 0, "the kernel took what it wanted"
     assert kept["right"] and kept["before"]["mapped"] == kept["before"]["dirty"] == 1024
     assert kept["after"] == kept["before"]
 
 
 def keep_evicting(machine, link, condition, seconds):
-    """
-    Under a limit of a page, by new agents where one rests since what it evicts is read again; what all of them evicted.
-    """
-    evicted, end = 0, time.monotonic() + seconds
-    report = limit_bytes(link, TINY)
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.2)
-        report = link.report()
-        if is_braked(report):
-            evicted += report["evicted_bytes"]
-            machine.guest.run("pkill -KILL -x pagepact-agent || true")
-            wait_for(lambda: pings(link), 40, "an agent answers")
-            report = limit_bytes(link, TINY)
-    return evicted + report["evicted_bytes"]
-
-
-def pings(link):
-    try:
-        link.ping(1)
-        return True
-    except TimeoutError:
-        return False
+    """Under a limit of a page."""
+    evictor = integrity.Evictor(machine.guest, link, TINY)
+    evictor.evict_until(condition, seconds)
+    machine.evicted += evictor.evicted
 
 
 @on(*GUESTS)
@@ -216,13 +199,13 @@ def test_no_byte_of_any_file_changes(machine):
     """Compared by their writers all the time, then all of them in the cache, then on the disk, from the guest and from here."""
     machine.begin_files(WORK_SECONDS)
     with machine.link() as link:
-        evicted = keep_evicting(machine, link, machine.files.is_due, WORK_SECONDS + 60)
+        keep_evicting(machine, link, machine.files.is_due, WORK_SECONDS + 60)
     found = machine.end_files()
     assert found["wrong"] == []
     assert len(found["files"]) == 2 * (integrity.WRITERS * 4 + integrity.STATIC_BYTES // MIB)
     assert min(found["operations"][kind] for kind in ("write", "truncate", "replace", "remake", "punch", "through_map",
                                                       "sync", "compare", "read")) > 0
-    assert evicted >= 16 * MIB
+    assert machine.evicted >= 16 * MIB
     machine.checked = found["files"]
 
 
@@ -233,14 +216,13 @@ def test_no_byte_of_any_file_changes(machine):
 def test_what_is_mapped_dirty_or_no_file_stays(machine):
     """For ten seconds, under a limit of a page; and nothing is written back, and no name is forgotten."""
     machine.guest.run("echo 8 >/proc/sys/vm/nr_hugepages; mkdir -p /run/huge; mount -t hugetlbfs hugetlbfs /run/huge; sync")
-    # More would fill the memory should eviction rest, and the kernel would write back for itself.
     machine.call("hollows", "/mnt/ext4/stream", 64, 16 * MIB)
     machine.guest.run("echo 3 >/proc/sys/vm/drop_caches")
     machine.new_agent()
     with machine.link() as link:
         with machine.held("keep", "/mnt/ext4", "/run/huge") as kept:
             limit_bytes(link, TINY)
-            with machine.held("stream", "/mnt/ext4/stream", 1):
+            with machine.held("stream", "/mnt/ext4/stream", 1, 0):
                 end = time.monotonic() + KEPT_SECONDS
                 while time.monotonic() < end:
                     time.sleep(0.5)
@@ -266,11 +248,11 @@ def cached_pages(machine, path):
 
 class Order:
     """What is cached before a FREE: two cold files, the longer one all holes, and a hot, a mapped and a dirty one."""
-    COLD, MORE, LITTLE = 2048, 8192, 512  # pages
+    COLD, MORE, LITTLE = 2048, 24576, 512  # pages
 
     def __init__(self, machine, link):
         self.machine, self.link = machine, link
-        machine.guest.run("mkdir -p /mnt/ext4/free; sync; echo 3 >/proc/sys/vm/drop_caches")
+        machine.guest.run("mkdir -p /mnt/ext4/free; sync; echo 3 >/proc/sys/vm/drop_caches; echo 1 >/proc/sys/vm/compact_memory")
         self.paths = {kind: f"/mnt/ext4/free/{kind}" for kind in ("held", "cold", "hot", "mapped", "dirty")}
         self.who = {kind: machine.call("write", self.paths[kind], count)
                     for kind, count in (("held", self.COLD), ("hot", self.LITTLE), ("mapped", self.LITTLE))}
@@ -293,9 +275,18 @@ class Order:
         self.link.hold(disk, sorted((block, count) for _, block, count in self.who["held"]["blocks"]))
 
     def free(self, size, **options):
-        before = self.machine.call("counters")["MemFree"]
-        freed = self.link.free(size, **{"usec_max": 20000000, **options})
-        return freed, (self.machine.call("counters")["MemFree"] - before) * PAGE
+        return self.link.free(size, **{"usec_max": 10000000, **options})
+
+    def free_all(self):
+        """Asks again while it was the time that was over; all that was freed."""
+        freed = self.free(1 << 60, more=True)
+        while freed["stopped"] == "time":
+            more = self.free(1 << 60, more=True)
+            freed = {**more, **{step: freed[step] + more[step] for step in wire.STEPS}}
+        return freed
+
+    def memory_free(self):
+        return self.machine.call("counters")["MemFree"] * PAGE
 
 
 def steps_of(freed):
@@ -312,20 +303,21 @@ def test_free_obeys_its_order(machine):
             assert order.left() == full
             assert_free_of_nothing(order)
             assert order.left() == full
-            assert_held_first(order, full)
-            assert_superpages_next(order)
-            assert_rest(order)
+            before = order.memory_free()
+            freed = assert_held_first(order, full) + assert_superpages_next(order) + assert_rest(order)
+            # Each CPU keeps some for itself.
+            assert abs(order.memory_free() - before - freed) <= 2 * NOISE
         link.limit(wire.LIMIT_GUEST)
 
 
 def assert_free_of_nothing(order):
     """Nothing is asked, no time is given, or what is free already is enough."""
-    freed, _ = order.free(0)
+    freed = order.free(0)
     assert freed["stopped"] == "done" and not steps_of(freed).keys() - {"slab"}
-    freed, _ = order.free(1 << 60, usec_max=0)
+    freed = order.free(1 << 60, usec_max=0)
     assert freed["stopped"] == "time" and freed["asked"] == 1 << 60
     assert freed["free"] > 0 and not steps_of(freed).keys() - {"free", "slab"}
-    freed, _ = order.free(8 * MIB)
+    freed = order.free(8 * MIB)
     assert freed["stopped"] == "done" and freed["free"] == 8 * MIB
     assert not steps_of(freed).keys() - {"free", "slab"}
 
@@ -334,32 +326,32 @@ def assert_held_first(order, full):
     """What the host holds, and no more of it than is asked, though there are others that complete superpages."""
     order.hold()
     asked = Order.COLD // 2 * PAGE
-    freed, grown = order.free(asked, more=True)
+    freed = order.free(asked, more=True)
     left = order.left()
     assert freed["stopped"] == "done" and steps_of(freed) == {"held": freed["held"]}
     # A piece goes whole.
     assert asked <= freed["held"] <= asked + 2 * MIB
     assert left == {**full, "held": Order.COLD - freed["held"] // PAGE}
-    assert abs(grown - freed["held"]) <= NOISE
+    return freed["held"]
 
 
 def assert_superpages_next(order):
     """What is left of what the host holds, and then pages whose going frees two megabytes in one."""
     before = order.left()
     asked = before["held"] * PAGE + 2 * MIB
-    freed, grown = order.free(asked, more=True)
+    freed = order.free(asked, more=True)
     assert freed["stopped"] == "done" and set(steps_of(freed)) == {"held", "superpage"}
     assert freed["held"] == before["held"] * PAGE and order.left()["held"] == 0
-    assert abs(grown - freed["held"] - freed["superpage"]) <= NOISE
+    return freed["held"] + freed["superpage"]
 
 
 def assert_rest(order):
     """All that is cold goes, and what is hot, mapped or dirty does not."""
-    freed, grown = order.free(1 << 60, more=True)
+    freed = order.free_all()
     assert freed["stopped"] == "nothing_left" and freed["free"] == freed["slab"] == freed["held"] == 0
     assert freed["superpage"] > 0 and freed["cold"] > 0
     assert order.left() == {"held": 0, "cold": 0, **dict.fromkeys(("hot", "mapped", "dirty"), Order.LITTLE)}
-    assert abs(grown - freed["superpage"] - freed["cold"]) <= NOISE
+    return freed["superpage"] + freed["cold"]
 
 
 # ---------------------------------------------------------------- brakes
@@ -370,15 +362,18 @@ def conf(machine, text):
 
 
 def brake_by(machine, link, name, times):
-    """Has files evicted by others, and reads them again."""
+    """Has a file evicted by others, reads it again, and more than there is room for: the report then."""
     path = f"/mnt/xfs/{name}"
     machine.call("hollows", path, 1, 16 * MIB)
-    machine.call("hollows", path + "-others", 1, 32 * MIB)
+    for others in ("-others", "-more"):
+        machine.call("hollows", path + others, 1, 32 * MIB)
     machine.call("slurp_all", path)
     machine.call("slurp_all", path + "-others")
     wait_for(lambda: link.report() and cached_pages(machine, f"{path}/0") == 0, 20, "it evicts")
     machine.call("slurp_all", path)
-    return wait_for(lambda: stopped(link, times), 20, "it rests")
+    wait_for(lambda: link.report()["brakes"] == times, 20, "it stops")
+    machine.call("slurp_all", path + "-more")
+    return stopped(link, times)
 
 
 @on("6.1", "blind")
@@ -406,7 +401,7 @@ def test_brake_by_refaults(machine):
 def stopped(link, times):
     report = link.report()
     assert report["brakes"] <= times
-    return report if report["brakes"] == times and report["limit_state"] == "braked" else None
+    return report if report["brakes"] == times and is_braked(report) else None
 
 
 @on("6.12")
@@ -415,7 +410,7 @@ def test_brake_by_memory_pressure(machine):
     machine.new_agent()
     with machine.link() as link:
         limit_bytes(link, machine.call("unmapped") + 16 * MIB)
-        with machine.held("stream", "/mnt/xfs/stream", 1):
+        with machine.held("stream", "/mnt/xfs/stream", 1, 0):
             wait_for(lambda: link.report()["evicted_bytes"] > 0, 30, "it evicts")
             assert link.report()["brakes"] == 0
             with machine.held("hog"):

@@ -7,8 +7,7 @@ import pytest
 
 import daemon as d
 from daemon import folder  # noqa: F401  (a fixture)
-import wire
-from lab import process
+from lab import process, wire
 
 MIB = 1 << 20
 PAGES = MIB // 4096

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The host's end of the protocol of src/wire/, for tests that talk to an agent without a daemon."""
+"""The host's end of the protocol of src/wire/, for tests and scenarios that talk to an agent without a daemon."""
 import errno
 import itertools
 import os
