@@ -257,7 +257,8 @@ def test_ring_wakes_when_it_fills_and_counts_what_it_cannot_hold(machine):
     assert after["added"] - before["added"] >= 8000
     # Others' runs are among those that the ring held, and among the lost.
     assert lost >= 8000 - RING_EVENTS - 1 and len(told.pages) <= RING_EVENTS + machine_cpus(machine)
-    assert len(told.pages) + lost >= 8000
+    # A run that a CPU is changing in that moment is left for the next time.
+    assert len(told.pages) + lost >= 8000 - machine_cpus(machine)
     machine.ask("drain")  # others' pages may have come while it was still full, and called
     assert not machine.ask("wait 0")["woken"]
     machine.call("read", path, [(1, 1)])
