@@ -43,8 +43,8 @@ def accel():
     return "kvm", "vmx or svm, and /dev/kvm opens"
 
 
-class GuestDied(Exception):
-    pass
+class GuestDied(ConnectionError):
+    """QEMU has ended, or the guest with it; the end of what both of them wrote."""
 
 
 class Guest:
@@ -202,8 +202,7 @@ class Guest:
 
     def _attempt_channel(self):
         if self.process.poll() is not None:
-            raise GuestDied(f"QEMU ended with {self.process.returncode}:\n{process.tail(self.qemu_log)}"
-                            f"{process.tail(self.console)}")
+            raise self._died()
         if not self.lab_path.exists():
             return None
         self._channel = self._channel or Channel(self.lab_path)
@@ -212,6 +211,11 @@ class Guest:
             return self._channel.wait(ident, 2)[1] == "ready\n"
         except (TimeoutError, ConnectionError, FileNotFoundError):
             return None
+
+    def _died(self):
+        process.wait_for(lambda: self.process.poll() is not None, 10, f"QEMU of {self.name}, which closed its sockets, ends")
+        return GuestDied(f"QEMU of {self.name} ended with {self.process.returncode}:\n{process.tail(self.qemu_log)}"
+                         f"{process.tail(self.console, 60)}")
 
     def wait_ready(self, seconds=READY_SECONDS):
         """Wait for the command server; the seconds from start() to there."""
@@ -241,13 +245,22 @@ class Guest:
 
     def begin(self, command, stdin=b""):
         """Start a shell command line; finish() waits for it."""
-        return self._channel.send("shell", command, stdin=base64.b64encode(stdin).decode())
+        return self._send("shell", command, stdin=base64.b64encode(stdin).decode())
 
     def begin_python(self, source, args=None):
-        return self._channel.send("python", source, args=args)
+        return self._send("python", source, args=args)
+
+    def _send(self, kind, code, **request):
+        try:
+            return self._channel.send(kind, code, **request)
+        except ConnectionError:
+            raise self._died() from None
 
     def finish(self, ident, seconds=60):
-        code, out, err = self._channel.wait(ident, seconds)
+        try:
+            code, out, err = self._channel.wait(ident, seconds)
+        except ConnectionError:
+            raise self._died() from None
         if code:
             raise CommandFailed(code, out, err)
         return out

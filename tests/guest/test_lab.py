@@ -108,7 +108,8 @@ sys.stdin.read()
 """
     parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     pid = int(parent.stdout.readline())
-    wait_for(lambda: "qemu-system" in Path(f"/proc/{pid}/cmdline").read_text(), 10, "QEMU starts")
+    # Not before: setpriv has the name of QEMU in its arguments, and has still to ask the kernel.
+    wait_for(lambda: Path(f"/proc/{pid}/cmdline").read_text().startswith("qemu-system"), 30, "QEMU starts")
     parent.send_signal(signal.SIGKILL)
     parent.wait()
 
