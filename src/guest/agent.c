@@ -10,6 +10,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "guest/answer.h"
+#include "guest/tend.h"
 
 #define IDLE_USEC (60 * USEC_PER_SEC)
 #define PORT_USEC (5 * USEC_PER_SEC)
@@ -56,8 +58,10 @@ static uint64_t port_turn(struct agent *a)
 /* One turn: input first, then what is due, then a piece of the census if there is budget for it. */
 static int agent_turn(struct agent *a, uint64_t due)
 {
-	uint64_t scan = a->scanning ? budget_wait_usec(&a->budget, now_usec(), a->scans_cpu_usec)
-				    : IDLE_USEC;
+	/* Of the census no more than the host takes. */
+	bool can_step = a->scanning && !link_is_behind(&a->link);
+	uint64_t scan =
+		can_step ? budget_wait_usec(&a->budget, now_usec(), a->scans_cpu_usec) : IDLE_USEC;
 	uint64_t wait = earlier(earlier(due, scan), earlier(port_turn(a), IDLE_USEC));
 	int r = link_wait(&a->link, a->wake_fd, wait);
 
@@ -66,7 +70,7 @@ static int agent_turn(struct agent *a, uint64_t due)
 		r = link_receive(&a->link, a->wake_fd, wait);
 	if (r >= 0)
 		r = frames_answer(a);
-	if (r >= 0 && a->scanning && scan == 0)
+	if (r >= 0 && can_step && a->scanning && scan == 0)
 		r = answer_scan_step(a);
 	return r;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the host asks, done and answered. */
+#include "guest/answer.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -8,8 +9,10 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "guest/agent.h"
 #include "guest/evict.h"
+#include "guest/free.h"
+#include "guest/report.h"
+#include "guest/tend.h"
 #include "version.h"
 
 /* So many files, opened one after another, may leave slabs with nothing in them. */

@@ -22,8 +22,8 @@
  *stop it.
  *
  * The kernel's refault counters would tell nothing: eviction by fadvise leaves no shadow entries
- * (findings 1.5), so what came back is counted by the watch. They do tell of the kernel's own
- * reclaim, and are what counts without a watch.
+ * (workingset_refault_file: +0 for 256 MiB evicted and read back), so what came back is counted by
+ *the watch. They do tell of the kernel's own reclaim, and are what counts without a watch.
  */
 #ifndef PAGEPACT_GUEST_BRAKE_H
 #define PAGEPACT_GUEST_BRAKE_H

@@ -4,7 +4,7 @@
  *
  * A file is opened for one call at a time: an open descriptor makes umount fail and keeps a
  * deleted file's blocks. After the open it is proven to be the file that was scanned, since a
- * handle of generation 0 opens whatever took the inode number over (findings 1.7).
+ * handle of generation 0 opens whatever took the inode number over.
  */
 #ifndef PAGEPACT_GUEST_FILE_H
 #define PAGEPACT_GUEST_FILE_H

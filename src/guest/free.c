@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Frees memory in the order of reclaim inside the guest: what is free already, empty slab pages,
- * cold unmapped clean pages that the host holds, those that complete a superpage, other cold ones,
- * and nothing else. One step begins when the one before has nothing left. Where the agent cannot
- * see pages, the kernel's own reclaim stands for all steps that take page cache.
- */
+#include "guest/free.h"
+
 #include "base/clock.h"
-#include "guest/agent.h"
 #include "guest/slab.h"
+#include "guest/tend.h"
 
 /* The host takes an agent that answers nothing for 15 s for a silent one. */
 #define REQUEST_USEC_MAX 5000000u

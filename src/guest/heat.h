@@ -5,7 +5,7 @@
  * How it works
  *
  * The watch knows when a page was last seen used, while its sensor is on. The kernel's own flags
- * (active, workingset) say "used more than once" but never grow cold (findings 1.4), so they count
+ * (active, workingset) say "used more than once" but never grow cold, so they count
  * only where there is no sensor, where it does not know the page (its frame was plugged in, or the
  * page moved there), and until it has been on for as long as "lately" is, or has not seen the page
  * in three turns.

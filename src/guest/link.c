@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdbool.h>
+#include <string.h>
 #include <sys/signalfd.h>
 
 #include "base/cleanup.h"
@@ -34,11 +34,17 @@ int link_open(struct agent_link *l, const char *path)
 	return 0;
 }
 
+static void queue_forget(struct agent_link *l)
+{
+	l->out_start = l->out_end = 0;
+}
+
 void link_done(struct agent_link *l)
 {
 	close_p(&l->fd);
 	close_p(&l->signal_fd);
 	l->fd = l->signal_fd = -1;
+	queue_forget(l);
 }
 
 static struct timespec timespec_of(uint64_t usec)
@@ -51,6 +57,13 @@ static bool host_is_there(const struct agent_link *l)
 	struct pollfd p = { .fd = l->fd };
 
 	return poll(&p, 1, 0) >= 0 && !(p.revents & (POLLHUP | POLLERR));
+}
+
+/* What was for a host that has gone is for nobody. */
+static int host_is_gone(struct agent_link *l)
+{
+	queue_forget(l);
+	return -ENOTCONN;
 }
 
 /*
@@ -90,10 +103,45 @@ static bool link_half_frame(const struct agent_link *l, uint64_t *ret_usec)
 	return l->reader.start != l->reader.end;
 }
 
-/* Return: LINK_INPUT, LINK_OTHER, or -errno. */
-static int fds_wait(const struct agent_link *l, int other, uint64_t timeout_usec)
+bool link_is_behind(const struct agent_link *l)
 {
-	struct pollfd p[] = { { .fd = l->fd, .events = POLLIN },
+	return l->out_start != l->out_end;
+}
+
+/* Writes what the host takes of the queue. Return: 0 or -errno. */
+static int queue_flush(struct agent_link *l)
+{
+	while (link_is_behind(l)) {
+		ssize_t n = write(l->fd, l->out + l->out_start, l->out_end - l->out_start);
+
+		if (n < 0)
+			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+		l->out_start += (size_t)n;
+		l->taken_usec = now_usec();
+	}
+	queue_forget(l);
+	return 0;
+}
+
+/* For how long the host may go on taking nothing; 0: it has had its time, and the queue is empty.
+ */
+static uint64_t queue_patience(struct agent_link *l)
+{
+	uint64_t end = l->taken_usec + LINK_SEND_USEC, now = now_usec();
+
+	if (!link_is_behind(l))
+		return UINT64_MAX;
+	if (now < end)
+		return end - now;
+	queue_forget(l);
+	return 0;
+}
+
+/* Return: LINK_INPUT, LINK_OTHER, or -errno. */
+static int fds_wait(struct agent_link *l, int other, uint64_t timeout_usec)
+{
+	short out = link_is_behind(l) ? POLLOUT : 0;
+	struct pollfd p[] = { { .fd = l->fd, .events = (short)(POLLIN | out) },
 			      { .fd = other, .events = POLLIN } };
 	struct timespec ts = timespec_of(timeout_usec);
 	int r = 0;
@@ -102,19 +150,29 @@ static int fds_wait(const struct agent_link *l, int other, uint64_t timeout_usec
 		return errno == EINTR ? 0 : -errno;
 	if (p[1].revents)
 		r |= LINK_OTHER;
+	if (p[0].revents & POLLOUT) {
+		int flushed = queue_flush(l);
+
+		if (flushed < 0)
+			return flushed;
+	}
 	if (p[0].revents & POLLIN)
 		return r | LINK_INPUT;
 	if (r || !(p[0].revents & (POLLHUP | POLLERR)))
 		return r;
 	if (timeout_usec > HANGUP_USEC)
 		timeout_usec = HANGUP_USEC;
-	return host_wait(l, other, timeout_usec) ? 0 : -ENOTCONN;
+	return host_wait(l, other, timeout_usec) ? 0 : host_is_gone(l);
 }
 
 int link_wait(struct agent_link *l, int other, uint64_t timeout_usec)
 {
-	uint64_t stall;
+	uint64_t stall, patience = queue_patience(l);
 
+	if (!patience)
+		return -ETIMEDOUT;
+	if (patience < timeout_usec)
+		timeout_usec = patience;
 	if (link_half_frame(l, &stall)) {
 		if (!stall) {
 			(void)wire_reader_give_up(&l->reader);
@@ -141,7 +199,7 @@ int link_receive(struct agent_link *l, int other, uint64_t timeout_usec)
 		wire_reader_reset(&l->reader);
 		if (timeout_usec > HANGUP_USEC)
 			timeout_usec = HANGUP_USEC;
-		return host_wait(l, other, timeout_usec) ? 0 : -ENOTCONN;
+		return host_wait(l, other, timeout_usec) ? 0 : host_is_gone(l);
 	}
 	if (l->reader.start == l->reader.end)
 		l->begun_usec = now_usec();
@@ -164,41 +222,49 @@ void *link_payload(struct agent_link *l)
 	return l->frame + WIRE_HEADER_BYTES;
 }
 
-/* Waits for room to write until the deadline. */
-static int room_wait(int fd, uint64_t deadline)
+/* Waits until the host takes something of the queue. */
+static int room_wait(struct agent_link *l)
 {
-	struct pollfd p = { .fd = fd, .events = POLLOUT };
-	uint64_t now = now_usec();
+	struct pollfd p = { .fd = l->fd, .events = POLLOUT };
+	uint64_t patience = queue_patience(l);
 
-	if (now >= deadline)
+	if (!patience)
 		return -ETIMEDOUT;
-	struct timespec ts = timespec_of(deadline - now);
+	struct timespec ts = timespec_of(patience);
 	if (ppoll(&p, 1, &ts, NULL) < 0)
 		return errno == EINTR ? 0 : -errno;
-	if (p.revents & (POLLHUP | POLLERR))
-		return -ENOTCONN;
+	if (p.revents & (POLLHUP | POLLERR) && !host_wait(l, -1, HANGUP_USEC))
+		return host_is_gone(l);
+	return queue_flush(l);
+}
+
+/* Return: 0 when so many bytes fit, or -errno. */
+static int queue_room(struct agent_link *l, size_t size)
+{
+	int r = 0;
+
+	while (r >= 0 && sizeof(l->out) - (l->out_end - l->out_start) < size)
+		r = room_wait(l);
+	if (r < 0)
+		return r;
+	if (sizeof(l->out) - l->out_end < size) {
+		memmove(l->out, l->out + l->out_start, l->out_end - l->out_start);
+		l->out_end -= l->out_start;
+		l->out_start = 0;
+	}
 	return 0;
 }
 
 int link_send(struct agent_link *l, uint16_t type, uint64_t id, uint32_t length)
 {
 	size_t size = wire_frame_seal(l->frame, type, id, length);
-	uint64_t deadline = now_usec() + LINK_SEND_USEC;
+	int r = queue_room(l, size);
 
-	for (size_t done = 0; done < size;) {
-		ssize_t n = write(l->fd, l->frame + done, size - done);
-
-		if (n > 0) {
-			done += (size_t)n;
-			continue;
-		}
-		if (n < 0 && errno != EAGAIN && errno != EINTR)
-			return -errno;
-		int r = room_wait(l->fd, deadline);
-		if (r == -ENOTCONN && host_wait(l, -1, HANGUP_USEC))
-			continue;
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	if (r < 0)
+		return r;
+	if (!link_is_behind(l))
+		l->taken_usec = now_usec();
+	memcpy(l->out + l->out_end, l->frame, size);
+	l->out_end += size;
+	return queue_flush(l);
 }

@@ -2,12 +2,17 @@
 /*
  * The agent's end of the virtio-serial port: frames in, frames out, both bounded.
  *
- * The host may come, go and come back at any time, and may stop reading. Output that it does not
- * take within LINK_SEND_USEC is thrown away with the exchange that it belonged to.
+ * The host may come, go and come back at any time, and may stop reading. Frames for it are queued
+ * and written while the caller waits for input, so that a host that reads slowly holds nobody up;
+ * link_send() waits only where the queue is full. When the host takes nothing for LINK_SEND_USEC,
+ * the queue is thrown away with the exchange that it belonged to: a frame that is cut by that is
+ * passed over by the host's reader (wire/frame.h).
  */
 #ifndef PAGEPACT_GUEST_LINK_H
 #define PAGEPACT_GUEST_LINK_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "wire/frame.h"
@@ -17,11 +22,17 @@
  * comes now is its successor's. */
 #define LINK_STALL_USEC 5000000
 
+/* What one chunk of a census has to say has room: 2,048 pages, of as many files of one extent. */
+#define LINK_QUEUE_BYTES (8 * WIRE_FRAME_MAX)
+
 struct agent_link {
 	int fd; /* -1: there is no port */
 	int signal_fd;
 	struct wire_reader reader;
 	uint64_t begun_usec; /* when the frame that is not whole yet began to come */
+	uint64_t taken_usec; /* when the host took some of the queue last, or the queue began */
+	size_t out_start, out_end;
+	uint8_t out[LINK_QUEUE_BYTES];
 	_Alignas(uint64_t) uint8_t frame[WIRE_FRAME_MAX];
 };
 
@@ -51,8 +62,11 @@ void link_done(struct agent_link *l);
  * waited for without burning time, a second at most: the kernel raises SIGIO, which link_open()
  * blocked, when a host opens the port.
  *
+ * What is queued is written meanwhile.
+ *
  * Return: LINK_INPUT when link_receive() has something to read, LINK_OTHER when @other has, both or
- * 0; -ENOTCONN when no host has the port open; or another -errno.
+ * 0; -ENOTCONN when no host has the port open, -ETIMEDOUT when it took nothing for LINK_SEND_USEC
+ * (the queue is empty then); or another -errno.
  */
 int link_wait(struct agent_link *l, int other, uint64_t timeout_usec);
 
@@ -79,11 +93,17 @@ int link_next(struct agent_link *l, struct wire_frame *ret);
 void *link_payload(struct agent_link *l);
 
 /**
- * link_send() - send the frame whose payload was built
+ * link_send() - queue the frame whose payload was built
  * @length: of the payload
  *
- * Return: 0; -ETIMEDOUT when the host does not read; -ENOTCONN when it has gone.
+ * Return: 0; -ETIMEDOUT when the queue is full and the host does not read; -ENOTCONN when it has
+ * gone.
  */
 int link_send(struct agent_link *l, uint16_t type, uint64_t id, uint32_t length);
+
+/**
+ * link_is_behind() - whether the host has not taken all that was sent
+ */
+bool link_is_behind(const struct agent_link *l);
 
 #endif

@@ -10,8 +10,8 @@
 
 #include "base/parse.h"
 
-#define NODES_MAX	 16
-#define NODES_RANGES_MAX 64
+#define NODES_MAX	 128 /* what QEMU gives a guest at most (MAX_NODES) */
+#define NODES_RANGES_MAX 192 /* a zone of each, and the low ones of the first */
 
 struct node {
 	unsigned number;

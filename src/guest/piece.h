@@ -7,7 +7,7 @@
  *
  * posix_fadvise(POSIX_FADV_DONTNEED) alone is not exact: it starts writeback of what is dirty,
  * drops hot pages as readily as cold ones, drops a large folio only when the range covers it
- * whole, and tells nothing (findings 1.6). So the piece is looked at first (memmap_peek(), the
+ * whole, and tells nothing. So the piece is looked at first (memmap_peek(), the
  * very pages in the file's cache), only what is evictable and wanted is asked for, in ranges that
  * begin and end with their folios, and the piece is looked at again: only what is no longer there
  * counts as evicted. A part of a folio is left alone, or where the caller wants it, mapped and

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "guest/report.h"
+
 #include "base/clock.h"
-#include "guest/agent.h"
 
 static void limit_fill(struct agent *a, struct wire_report *ret, uint64_t now)
 {

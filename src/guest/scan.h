@@ -9,7 +9,7 @@
 /*
  * Pages a chunk. 8,192 were seen to hold the RCU read lock for up to 16 ms of stolen time, and a
  * chunk must stay under 1 ms; a bounded loop of this length also loads on kernels before 5.17,
- * which have no bpf_loop() (findings 2 and 3). A multiple of the largest buddy block (1,024
+ * which have no bpf_loop(). A multiple of the largest buddy block (1,024
  * pages), so that a free block never crosses a chunk's end.
  */
 #define SCAN_CHUNK_PAGES 2048

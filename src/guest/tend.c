@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the agent does of its own accord. */
+#include "guest/tend.h"
+
 #include "base/clock.h"
-#include "guest/agent.h"
 #include "guest/slab.h"
 
 #define IDLE_USEC 60000000u

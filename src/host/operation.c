@@ -19,7 +19,7 @@
 #define NAME_USEC      (5 * (uint64_t)USEC_PER_SEC)
 /* For all names together: files without one are shown by their inode numbers. */
 #define NAMING_USEC (30 * (uint64_t)USEC_PER_SEC)
-/* Free page reporting gives back a sixteenth of the free list every 2 s (facts.md). */
+/* Free page reporting gives back a sixteenth of the free list every 2 s (mm/page_reporting.c). */
 #define RETURN_USEC	 (15 * (uint64_t)USEC_PER_SEC)
 #define RETURN_CALM_USEC (5 * (uint64_t)USEC_PER_SEC)
 

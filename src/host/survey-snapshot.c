@@ -9,10 +9,6 @@
 #include "host/hostmem.h"
 #include "host/survey.h"
 
-/* As the agent's hot_seconds: what was used more than once is hot for so long
- * (src/guest/settings.h). */
-#define COLD_AGE_SEC 30
-
 /* Names a guest's disk by what both sides know: the PCI address, else the serial number. */
 bool survey_disk_matches(const struct wire_disk *theirs, const struct inventory_disk *ours)
 {
@@ -127,7 +123,7 @@ static int extent_place(struct survey *s, const struct survey_disk *d, const str
 	r = blockset_add((struct blockset *)h->evictable, block, count);
 	if (r < 0 || run->age == UINT16_MAX)
 		return r;
-	by_age = run->age >= COLD_AGE_SEC ? h->cold : h->warm;
+	by_age = run->age >= WIRE_HOT_SEC ? h->cold : h->warm;
 	return blockset_add((struct blockset *)by_age, block, count);
 }
 

@@ -132,8 +132,7 @@ static void on_report(struct vm *vm, uint64_t id, const struct wire_report *repo
 	vm->report_usec = now_usec();
 	/* Once for each question, so that no lie makes more of them than there are questions. */
 	if (vm->report_asked && report->limit_origin != WIRE_ORIGIN_HOST &&
-	    report->limit_state != WIRE_STATE_CANNOT &&
-	    wanted != WIRE_LIMIT_GUEST)
+	    report->limit_state != WIRE_STATE_CANNOT && wanted != WIRE_LIMIT_GUEST)
 		vm->limit_due = true;
 }
 

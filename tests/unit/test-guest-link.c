@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "guest-test.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <termios.h>
 
@@ -72,7 +74,8 @@ static void test_pieces(void **state)
 	hear();
 	assert_int_equal(link_next(&link_, &frame), 1);
 	assert_int_equal(frame.id, 2);
-	assert_int_equal(link_receive(&link_, -1, USEC_PER_SEC), 0); /* nothing there is no trouble */
+	assert_int_equal(link_receive(&link_, -1, USEC_PER_SEC),
+			 0); /* nothing there is no trouble */
 }
 
 static void test_garbage(void **state)
@@ -166,6 +169,95 @@ static void test_send(void **state)
 	assert_memory_equal(frame.payload, "text", 5);
 }
 
+/* Queues large frames until one did not go out whole; how many. */
+static unsigned fill(void)
+{
+	unsigned n = 0;
+
+	for (; !link_is_behind(&link_); n++) {
+		memset(link_payload(&link_), 'x', WIRE_PAYLOAD_MAX);
+		assert_int_equal(link_send(&link_, WIRE_PAGES, n, WIRE_PAYLOAD_MAX), 0);
+	}
+	return n;
+}
+
+/* Frames that the host reads, in pieces, while the link waits for input; each is to be the next. */
+static void host_reads(struct wire_reader *reader, unsigned *count, uint64_t until)
+{
+	struct wire_frame frame;
+	size_t size;
+
+	while (now_usec() < until && link_is_behind(&link_)) {
+		void *space = wire_reader_space(reader, &size);
+		ssize_t n = read(host, space, size < 10000 ? size : 10000);
+
+		if (n > 0)
+			wire_reader_added(reader, (size_t)n);
+		while (wire_reader_next(reader, &frame))
+			assert_int_equal(frame.id, (*count)++);
+		assert_int_equal(link_wait(&link_, -1, 0), 0);
+	}
+}
+
+static void test_slow_host(void **state)
+{
+	static struct wire_reader reader;
+	uint64_t start = now_usec();
+	unsigned sent, seen = 0;
+
+	(void)state;
+	sent = fill();
+	for (; sent < 6; sent++)
+		assert_int_equal(link_send(&link_, WIRE_PAGES, sent, WIRE_PAYLOAD_MAX), 0);
+	/* Nobody waited, and who asks for something meanwhile is heard. */
+	assert_in_range(now_usec() - start, 0, USEC_PER_SEC);
+	host_says("x", 1);
+	assert_int_equal(link_wait(&link_, -1, USEC_PER_SEC), LINK_INPUT);
+	hear();
+	link_.reader.start = link_.reader.end = 0;
+	wire_reader_reset(&reader);
+	host_reads(&reader, &seen, start + 20 * USEC_PER_SEC);
+	assert_false(link_is_behind(&link_));
+	assert_in_range(seen, 1, sent);
+}
+
+static void test_host_does_not_read(void **state)
+{
+	uint64_t start = now_usec();
+	int r = 0;
+
+	(void)state;
+	fill();
+	link_.taken_usec = now_usec() - LINK_SEND_USEC + 50000;
+	while (r >= 0)
+		r = link_wait(&link_, -1, USEC_PER_SEC);
+	assert_int_equal(r, -ETIMEDOUT);
+	assert_in_range(now_usec() - start, 40000, USEC_PER_SEC);
+	assert_false(link_is_behind(&link_));
+	/* A full queue waits as long, and no longer. */
+	for (r = 0; r >= 0;) {
+		link_.taken_usec = now_usec() - LINK_SEND_USEC + 50000;
+		r = link_send(&link_, WIRE_PAGES, 0, WIRE_PAYLOAD_MAX);
+	}
+	assert_int_equal(r, -ETIMEDOUT);
+	assert_in_range(now_usec() - start, 90000, USEC_PER_SEC);
+}
+
+static void test_host_goes_with_output(void **state)
+{
+	static uint8_t bytes[65536];
+
+	(void)state;
+	fill();
+	/* A socket that is closed with something to be read is an error of its own. */
+	while (read(host, bytes, sizeof(bytes)) > 0)
+		;
+	close(host);
+	host = -1;
+	assert_int_equal(link_receive(&link_, -1, 1000), -ENOTCONN);
+	assert_false(link_is_behind(&link_));
+}
+
 static void test_open(void **state)
 {
 	uint8_t bytes[WIRE_HEADER_BYTES];
@@ -192,11 +284,18 @@ static void test_open(void **state)
 
 int main(void)
 {
+	signal(SIGPIPE, SIG_IGN);
 #define LINK_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		LINK_TEST(test_pieces),	   LINK_TEST(test_garbage),
-		LINK_TEST(test_cut_frame), LINK_TEST(test_wait_ends_with_the_frame),
-		LINK_TEST(test_host_goes), LINK_TEST(test_send),
+		LINK_TEST(test_pieces),
+		LINK_TEST(test_garbage),
+		LINK_TEST(test_cut_frame),
+		LINK_TEST(test_wait_ends_with_the_frame),
+		LINK_TEST(test_host_goes),
+		LINK_TEST(test_send),
+		LINK_TEST(test_slow_host),
+		LINK_TEST(test_host_does_not_read),
+		LINK_TEST(test_host_goes_with_output),
 		LINK_TEST(test_open),
 	};
 

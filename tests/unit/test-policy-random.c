@@ -390,7 +390,7 @@ static size_t red_run(uint64_t seed, uint64_t behaviour, char *text, size_t size
 	return at;
 }
 
-/* Findings 1.8: whatever another domain does, red's orders are the same, to the byte. */
+/* Whatever another domain does, red's orders are the same, to the byte. */
 static void test_non_interference(void **state)
 {
 	static char one[65536], other[65536];

@@ -143,7 +143,7 @@ static const struct policy_case cases[] = {
 		.refusal = "what the host caches of it is not known",
 	},
 	{
-		.name = "two domains, not public: takes no part (findings 1.8)",
+		.name = "two domains, not public: takes no part",
 		.images = { { "base", .host = "xxxxxx" }, { "own", .host = "xx" } },
 		.guests = { { "a", .domain = "red", .cache = { "cc.c..", "c." } },
 			    { "b", .domain = "blue", .cache = { "cc...." } } },
