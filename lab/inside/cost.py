@@ -22,8 +22,11 @@ def find(name):
 def memlock(pid):
     total, seen = 0, set()
     for fd in os.listdir(f"/proc/{pid}/fdinfo"):
-        with open(f"/proc/{pid}/fdinfo/{fd}") as info:
-            fields = dict(line.split(":", 1) for line in info if ":" in line)
+        try:
+            with open(f"/proc/{pid}/fdinfo/{fd}") as info:
+                fields = dict(line.split(":", 1) for line in info if ":" in line)
+        except FileNotFoundError:
+            continue  # closed meanwhile
         ident = fields.get("map_id"), fields.get("prog_id")
         if "memlock" in fields and ident not in seen:
             seen.add(ident)

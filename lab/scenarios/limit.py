@@ -37,7 +37,7 @@ def _run_parts(bounded, parts):
 
 def switched(lab, report, kernel):
     """A guest whose limit the host switches on and off."""
-    bounded = _boot(lab, report, kernel, "alpha", smp=2)
+    bounded = _boot(lab, report, kernel, "alpha", smp=2, parallel=True)
     lab.start_daemon()
     lab.wait_agents()
     # The short form counts cost in instructions only: on a busy machine seconds say nothing.

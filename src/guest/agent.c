@@ -28,7 +28,7 @@ static int frames_answer(struct agent *a)
 
 	/* A host that did not take one answer in time may take the next; one that has gone asked
 	 * for nothing any more. */
-	while (r != -ENOTCONN && link_next(&a->link, &frame)) {
+	while (r != -ENOTCONN && !link_is_full(&a->link) && link_next(&a->link, &frame)) {
 		int answered = answer_frame(a, &frame);
 
 		a->heard_usec = now_usec();

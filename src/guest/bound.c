@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/psi.h"
 #include "guest/reclaim.h"
 
@@ -18,6 +19,9 @@
 /* The kernel's counters are per CPU and folded late (vm_stat_threshold, at most 125 pages each): a
  * wake-up that finds too little over the limit would follow another. */
 #define WAKE_LEAST_PAGES 256
+/* So far above the limit, a sixteenth of it, what is oldest goes, wherever else it is held: to look
+ * where the pages lie doubles what an eviction costs. */
+#define BEHIND_DIVISOR 16
 /* Much: an eighth of the limit in a window of five to ten seconds. */
 #define MUCH_DIVISOR 8
 #define WINDOW_USEC  5000000u
@@ -32,6 +36,8 @@
 #define YOUNG_DIVISOR 8
 #define YOUNG_USEC    2000000
 #define RETRY_USEC    20000
+/* Without the list of mounts no file can be opened; what is wrong with it may pass. */
+#define BLIND_USEC 5000000u
 
 static uint64_t thread_usec(void)
 {
@@ -45,6 +51,7 @@ void bound_init(struct bound *b, struct shed *shed, struct nodes *nodes, const s
 		.shed = shed,
 		.nodes = nodes,
 		.ram = ram,
+		.limit.kind = LIMIT_TEXT_OFF,
 		.limit_pages = UINT64_MAX,
 		.sweep_wait_usec = SWEEP_WAIT_USEC,
 	};
@@ -62,12 +69,14 @@ void bound_quotas(struct bound *b, const struct settings *settings, uint64_t now
 
 void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin origin)
 {
+	/* A guest that says "off" is one that says nothing. */
+	if (limit->kind == LIMIT_TEXT_OFF && origin != WIRE_ORIGIN_HOST)
+		origin = WIRE_ORIGIN_NONE;
 	if (b->limit.kind == limit->kind && b->limit.bytes == limit->bytes &&
 	    b->limit.permille == limit->permille && b->origin == origin)
 		return;
 	b->limit = *limit;
-	b->origin = limit->kind == LIMIT_TEXT_OFF && origin != WIRE_ORIGIN_HOST ? WIRE_ORIGIN_NONE
-										: origin;
+	b->origin = origin;
 	if (limit->kind == LIMIT_TEXT_OFF) {
 		b->limit_pages = UINT64_MAX;
 		b->state = WIRE_STATE_OFF;
@@ -127,22 +136,24 @@ uint64_t bound_measure(struct bound *b)
 	memset(b->goal.pages, 0, sizeof(b->goal.pages));
 	b->goal.held_only = false;
 	b->limit_pages = 0;
-	b->unmapped_pages = 0;
+	b->is_behind = false;
 	for (unsigned i = 0; i < b->nodes->count; i++) {
 		uint64_t limit = limit_pages(&b->limit, b->nodes, i);
 		uint64_t unmapped = b->nodes->nodes[i].unmapped_pages;
 
-		b->unmapped_pages += unmapped;
 		if (limit == UINT64_MAX) {
 			b->limit_pages = UINT64_MAX;
 			continue;
 		}
 		if (b->limit_pages != UINT64_MAX)
 			b->limit_pages += limit;
+		if (unmapped > limit && unmapped - limit > limit / BEHIND_DIVISOR)
+			b->is_behind = true;
 		if (unmapped > limit)
 			b->goal.pages[i] = unmapped - limit + limit / BELOW_DIVISOR;
-		else if (limit - unmapped < room)
-			room = limit - unmapped;
+		uint64_t left = unmapped < limit ? limit - unmapped : 0;
+		if (left < room)
+			room = left;
 	}
 	return room;
 }
@@ -181,10 +192,15 @@ static uint64_t rest_usec(struct bound *b, uint64_t now)
 
 static void sweep_begin(struct bound *b, uint64_t now)
 {
+	/* What the last one found was worth it. */
+	if (b->shed->evicted_pages != b->swept_evicted)
+		b->sweep_wait_usec = SWEEP_WAIT_USEC;
+	b->swept_evicted = b->shed->evicted_pages;
 	shed_sweep_begin(b->shed, b->ram, false);
 	b->sweep_due_usec = now + b->sweep_wait_usec;
-	if (b->sweep_wait_usec < SWEEP_WAIT_MAX_USEC)
-		b->sweep_wait_usec *= 2;
+	b->sweep_wait_usec *= 2;
+	if (b->sweep_wait_usec > SWEEP_WAIT_MAX_USEC)
+		b->sweep_wait_usec = SWEEP_WAIT_MAX_USEC;
 }
 
 static uint64_t sweep_due(const struct bound *b)
@@ -222,13 +238,27 @@ static bool has_old(const struct bound *b, uint64_t now)
 	return pages > (young < YOUNG_PAGES ? young : YOUNG_PAGES);
 }
 
+/* The queue whose turn it is; SHED_QUEUES: none has anything. The last two are what a request to
+ * free memory left, sorted by superpages. */
+static enum shed_queue queue_next(const struct bound *b, uint64_t now)
+{
+	static const enum shed_queue rest[] = { SHED_SOLE, SHED_SUPER, SHED_SOLE_SUPER };
+
+	if (has_old(b, now))
+		return SHED_FRESH;
+	for (unsigned i = 0; i < sizeof(rest) / sizeof(rest[0]); i++)
+		if (b->shed->queues[rest[i]].count)
+			return rest[i];
+	return SHED_QUEUES;
+}
+
 /* Return: 0 when the queues have something, else how long until they may. */
 static uint64_t queues_fill(struct bound *b, uint64_t now)
 {
 	struct shed *s = b->shed;
 	uint64_t kept, sweep;
 
-	if (has_old(b, now) || s->queues[SHED_SOLE].count)
+	if (queue_next(b, now) != SHED_QUEUES)
 		return 0;
 	kept = shed_retry_kept(s, now);
 	if (!kept)
@@ -255,15 +285,15 @@ static uint64_t goal_work(struct bound *b, uint64_t begun)
 		wait = queues_fill(b, begun);
 		if (wait)
 			continue;
-		bool fresh = has_old(b, begun);
+		enum shed_queue from = queue_next(b, begun);
 
-		if (!fresh && !s->queues[SHED_SOLE].count) {
+		if (from == SHED_QUEUES) {
 			sweep_work(b, begun);
 			continue;
 		}
-
-		b->goal.held_only = fresh && held_any(&s->held, begun);
-		if (shed_piece(s, fresh ? SHED_FRESH : SHED_SOLE, &b->goal) < 0)
+		b->goal.held_only =
+			from == SHED_FRESH && !b->is_behind && held_any(&s->held, begun);
+		if (shed_piece(s, from, &b->goal) < 0)
 			wait = RETRY_USEC;
 		b->quota_bytes -= (int64_t)((s->evicted_pages - before) * PAGE_BYTES);
 	}
@@ -279,10 +309,16 @@ static uint64_t bound_work(struct bound *b, uint64_t now)
 		return wait;
 	}
 	now = now_usec();
-	wait = shed_begin(b->shed) < 0 ? RETRY_USEC : goal_work(b, now);
+	int r = shed_begin(b->shed);
+	wait = r < 0 ? BLIND_USEC : goal_work(b, now);
 	shed_end(b->shed);
 	b->cpu_usec += thread_usec() - cpu;
-	b->state = wait ? WIRE_STATE_KEPT : WIRE_STATE_UNDER;
+	b->state = !shed_goal_left(&b->goal) ? WIRE_STATE_UNDER
+		   : wait		     ? WIRE_STATE_KEPT
+					     : WIRE_STATE_OVER;
+	if (r < 0 && !b->is_blind)
+		log_warning_errno(r, "Cannot read the list of mounts, nothing is evicted: %m");
+	b->is_blind = r < 0;
 	return wait;
 }
 
@@ -321,22 +357,36 @@ static bool comes_much(struct bound *b, uint64_t now)
 	uint64_t added = watch_added(b->shed->heat->watch);
 
 	if (now - b->added_usec >= WINDOW_USEC) {
-		b->added_before = b->added_pages;
+		/* What came in a window that nobody looked at came at any time. */
+		b->added_before = now - b->added_usec < 2 * WINDOW_USEC ? b->added_pages : added;
 		b->added_pages = added;
 		b->added_usec = now;
 	}
 	return added - b->added_before > b->limit_pages / MUCH_DIVISOR;
 }
 
+/* When to look again though nothing is to be done. */
+static uint64_t settled_usec(const struct bound *b)
+{
+	/* What comes back of what was evicted shows for a while. */
+	if (b->brake.idle_seconds < BRAKE_SECONDS)
+		return USEC_PER_SEC;
+	/* Whether it still comes. */
+	return b->hurry ? WINDOW_USEC : BOUND_NEVER;
+}
+
 uint64_t bound_turn(struct bound *b)
 {
 	uint64_t now = now_usec(), room;
 
+	b->lost_node = false;
 	if (b->limit.kind == LIMIT_TEXT_OFF) {
 		wake_set(b, UINT64_MAX);
-		return shed_drain(b->shed, false) < 0 ? RETRY_USEC : BOUND_NEVER;
+		bound_sample(b, now);
+		return shed_drain(b->shed, false) < 0 ? RETRY_USEC : settled_usec(b);
 	}
-	if (shed_drain(b->shed, true) < 0 || nodes_count(b->nodes) < 0)
+	b->lost_node = nodes_count(b->nodes) < 0;
+	if (shed_drain(b->shed, true) < 0 || b->lost_node)
 		return RETRY_USEC;
 	room = bound_measure(b);
 	uint64_t to_near = near_room(b);
@@ -347,10 +397,7 @@ uint64_t bound_turn(struct bound *b)
 	bool sweeping = sweep_turn(b, now);
 	if (!shed_goal_left(&b->goal)) {
 		b->state = b->limit_pages == UINT64_MAX ? WIRE_STATE_OFF : WIRE_STATE_UNDER;
-		/* What comes back of what was evicted shows for a while. */
-		return sweeping				       ? 0
-		       : b->brake.idle_seconds < BRAKE_SECONDS ? USEC_PER_SEC
-							       : BOUND_NEVER;
+		return sweeping ? 0 : settled_usec(b);
 	}
 	return bound_work(b, now);
 }

@@ -8,8 +8,8 @@
  * on any node, the excess and 5 % of the limit more are shed (shed.h), oldest first, in batches:
  * the kernel's own counters are read again after each. It rests when the brake says so or a quota
  * is used up, and when all that is left is mapped, dirty or hot; the cache may then be larger
- * than the limit, and the report says why. While the cache is near the limit the sensor of uses is
- * on, so that what is hot is known when it has to be.
+ * than the limit, and the report says why. While the cache is near the limit and much comes, the
+ * sensor of uses is on, so that what is hot is known when it has to be.
  */
 #ifndef PAGEPACT_GUEST_BOUND_H
 #define PAGEPACT_GUEST_BOUND_H
@@ -29,8 +29,10 @@ struct bound {
 	struct limit_text limit;
 	enum wire_origin origin;
 	enum wire_limit_state state;
-	uint64_t limit_pages;	 /* of all nodes, UINT64_MAX: none */
-	uint64_t unmapped_pages; /* of all nodes */
+	uint64_t limit_pages; /* of all nodes, UINT64_MAX: none */
+	bool is_behind;	      /* more comes than is evicted */
+	bool is_blind;	      /* the list of mounts could not be read */
+	bool lost_node;	      /* a node's counters could not be read: it has gone */
 	struct shed_goal goal;
 	struct brake brake;
 	uint64_t sampled_usec; /* when the brake was told last */
@@ -41,10 +43,11 @@ struct bound {
 	uint64_t quota_usec; /* when that was right */
 	uint64_t sweep_due_usec;
 	uint64_t sweep_wait_usec;
-	bool hurry;	       /* the limit is near, and much comes: the sensor has to be on */
-	uint64_t added_usec;   /* when the window of what came began, */
-	uint64_t added_pages;  /* and what had come by then; */
-	uint64_t added_before; /* and by the beginning of the one before */
+	uint64_t swept_evicted; /* what had been evicted when a sweep began last */
+	bool hurry;		/* the limit is near, and much comes: the sensor has to be on */
+	uint64_t added_usec;	/* when the window of what came began, */
+	uint64_t added_pages;	/* and what had come by then; */
+	uint64_t added_before;	/* and by the beginning of the one before */
 };
 
 /**

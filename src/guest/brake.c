@@ -97,8 +97,15 @@ static void brake_stop(struct brake *b, enum wire_brake reason, uint64_t now_use
 
 void brake_update(struct brake *b, const struct brake_sample *s)
 {
-	uint64_t evicted = s->evicted_pages - b->seen_evicted;
+	uint64_t second = s->now_usec / USEC, evicted = s->evicted_pages - b->seen_evicted;
 
+	/* Of what happened while nobody looked it is not known when, nor because of whom. */
+	if (second > b->second + BRAKE_RECENT) {
+		b->seen_followed = s->followed_pages;
+		b->seen_refaulted = s->refaulted_pages;
+		b->memory_before = s->memory_hundredths;
+		b->io_before = s->io_hundredths;
+	}
 	seconds_turn(b, s->now_usec / USEC);
 	b->seconds[b->second % BRAKE_SECONDS].evicted += s->followed_pages - b->seen_followed;
 	b->seconds[b->second % BRAKE_SECONDS].refaulted += s->refaulted_pages - b->seen_refaulted;

@@ -10,6 +10,10 @@
 #include "base/clock.h"
 #include "guest/piece.h"
 
+/* As for a request to free memory: the host takes an agent for silent that answers nothing for 15
+ * s. */
+#define ORDER_USEC_MAX 5000000u
+
 /* One order, while it is worked on. */
 struct order {
 	const struct wire_evict *message;
@@ -161,11 +165,12 @@ static int run_evict(struct order *o, const struct wire_evict_run *run, struct w
 
 	ret->kept_gone += run->count - count;
 	for (uint32_t done = 0; done < count; done += o->piece.count) {
-		int r;
+		int r = now_usec() < o->now_usec + ORDER_USEC_MAX ? 0 : -ETIMEDOUT;
 
 		o->piece.index = run->index + done;
 		o->piece.count = count - done < PIECE_PAGES ? count - done : PIECE_PAGES;
-		r = order_piece(o, run->block + done, ret);
+		if (r >= 0)
+			r = order_piece(o, run->block + done, ret);
 		if (r < 0) {
 			ret->kept_failed += count - done;
 			return r;

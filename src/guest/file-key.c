@@ -93,6 +93,11 @@ static int key_find(struct memmap *memmap, struct mounts *mounts, const struct f
 	return list->usec == read_usec ? fd : subvolumes_try(memmap, list, mount, key);
 }
 
+bool file_magic_opens(uint64_t magic)
+{
+	return magic == FILE_SYSTEM_BDEVFS || handle_knows(magic);
+}
+
 int file_open_key(struct memmap *memmap, struct mounts *mounts, const struct file_key *key)
 {
 	_cleanup_close_ int fd = -1;

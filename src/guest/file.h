@@ -62,6 +62,9 @@ struct file_key {
 	uint32_t generation;
 };
 
+/** file_magic_opens() - whether files of such a file system are ever opened */
+bool file_magic_opens(uint64_t magic);
+
 /**
  * file_open_key() - open for reading the file or block device whose page cache @key names
  * @memmap: proves by memmap_peek() that the descriptor's address_space is @key's

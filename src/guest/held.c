@@ -34,7 +34,8 @@ static struct held_disk *disk_of(const struct held *h, const char *pci_address, 
 
 static bool runs_ascend(const struct held_disk *d, const struct wire_held *m)
 {
-	uint64_t end = d->count ? d->runs[d->count - 1].block + d->runs[d->count - 1].count : 0;
+	uint64_t end =
+		d && d->count ? d->runs[d->count - 1].block + d->runs[d->count - 1].count : 0;
 
 	for (uint32_t i = 0; i < m->count; i++) {
 		if (m->items[i].block < end)
@@ -62,13 +63,18 @@ static struct held_disk *disk_enter(struct held *h, const struct wire_held *m)
 
 int held_take(struct held *h, const struct wire_held *m, uint64_t now_usec)
 {
-	struct held_disk *d = disk_enter(h, m);
+	struct held_disk *d = disk_of(h, m->pci_address, m->serial);
+	bool is_first = !d || m->flags & WIRE_HELD_FIRST;
 
-	if (!d || m->count > HELD_RUNS_MAX - h->runs)
+	if (m->count > HELD_RUNS_MAX - (h->runs - (d && is_first ? d->count : 0)))
 		return -ENOBUFS;
-	d->usec = now_usec;
-	if (!runs_ascend(d, m))
+	if (!runs_ascend(is_first ? NULL : d, m))
 		return -EBADMSG;
+	d = disk_enter(h, m);
+	if (!d)
+		return -ENOBUFS;
+	if (is_first)
+		d->usec = now_usec;
 	if (!m->count)
 		return 0;
 	struct wire_held_run *runs = realloc(d->runs, (d->count + m->count) * sizeof(*runs));
@@ -89,10 +95,16 @@ bool held_any(struct held *h, uint64_t now_usec)
 	return h->runs > 0;
 }
 
-bool held_has(const struct held *h, const struct wire_disk *disk, uint64_t block)
+const struct held_disk *held_of(const struct held *h, const struct wire_disk *disk)
 {
 	const struct held_disk *d = disk_of(h, disk->pci_address, disk->serial);
-	uint32_t from = 0, to = d ? d->count : 0;
+
+	return d && d->count ? d : NULL;
+}
+
+bool held_has(const struct held_disk *d, uint64_t block)
+{
+	uint32_t from = 0, to = d->count;
 
 	while (from < to) {
 		uint32_t middle = from + (to - from) / 2;

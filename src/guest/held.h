@@ -45,7 +45,13 @@ int held_take(struct held *h, const struct wire_held *message, uint64_t now_usec
 /** held_any() - whether anything that is said is still true; what is not is forgotten */
 bool held_any(struct held *h, uint64_t now_usec);
 
-/** held_has() - whether the host holds a block of a disk */
-bool held_has(const struct held *h, const struct wire_disk *disk, uint64_t block);
+/**
+ * held_of() - what the host holds of a disk; NULL: nothing. Valid until the next held_take() or
+ * held_any().
+ */
+const struct held_disk *held_of(const struct held *h, const struct wire_disk *disk);
+
+/** held_has() - whether the host holds a block of that disk */
+bool held_has(const struct held_disk *d, uint64_t block);
 
 #endif

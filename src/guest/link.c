@@ -108,6 +108,11 @@ bool link_is_behind(const struct agent_link *l)
 	return l->out_start != l->out_end;
 }
 
+bool link_is_full(const struct agent_link *l)
+{
+	return l->out_end - l->out_start > sizeof(l->out) / 2;
+}
+
 /* Writes what the host takes of the queue. Return: 0 or -errno. */
 static int queue_flush(struct agent_link *l)
 {
@@ -140,8 +145,8 @@ static uint64_t queue_patience(struct agent_link *l)
 /* Return: LINK_INPUT, LINK_OTHER, or -errno. */
 static int fds_wait(struct agent_link *l, int other, uint64_t timeout_usec)
 {
-	short out = link_is_behind(l) ? POLLOUT : 0;
-	struct pollfd p[] = { { .fd = l->fd, .events = (short)(POLLIN | out) },
+	short in = link_is_full(l) ? 0 : POLLIN, out = link_is_behind(l) ? POLLOUT : 0;
+	struct pollfd p[] = { { .fd = l->fd, .events = (short)(in | out) },
 			      { .fd = other, .events = POLLIN } };
 	struct timespec ts = timespec_of(timeout_usec);
 	int r = 0;
@@ -223,14 +228,16 @@ void *link_payload(struct agent_link *l)
 }
 
 /* Waits until the host takes something of the queue. */
-static int room_wait(struct agent_link *l)
+static int room_wait(struct agent_link *l, uint64_t deadline)
 {
 	struct pollfd p = { .fd = l->fd, .events = POLLOUT };
-	uint64_t patience = queue_patience(l);
+	uint64_t now = now_usec();
 
-	if (!patience)
+	if (now >= deadline) {
+		queue_forget(l);
 		return -ETIMEDOUT;
-	struct timespec ts = timespec_of(patience);
+	}
+	struct timespec ts = timespec_of(deadline - now);
 	if (ppoll(&p, 1, &ts, NULL) < 0)
 		return errno == EINTR ? 0 : -errno;
 	if (p.revents & (POLLHUP | POLLERR) && !host_wait(l, -1, HANGUP_USEC))
@@ -241,10 +248,11 @@ static int room_wait(struct agent_link *l)
 /* Return: 0 when so many bytes fit, or -errno. */
 static int queue_room(struct agent_link *l, size_t size)
 {
+	uint64_t deadline = now_usec() + LINK_ROOM_USEC;
 	int r = 0;
 
 	while (r >= 0 && sizeof(l->out) - (l->out_end - l->out_start) < size)
-		r = room_wait(l);
+		r = room_wait(l, deadline);
 	if (r < 0)
 		return r;
 	if (sizeof(l->out) - l->out_end < size) {

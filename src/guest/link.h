@@ -18,6 +18,8 @@
 #include "wire/frame.h"
 
 #define LINK_SEND_USEC 10000000
+/* For how long one message may wait for room, with all else that the caller has to do. */
+#define LINK_ROOM_USEC 2000000
 /* A frame that takes longer to come was cut: the host's daemon died in the middle of it, and what
  * comes now is its successor's. */
 #define LINK_STALL_USEC 5000000
@@ -62,7 +64,8 @@ void link_done(struct agent_link *l);
  * waited for without burning time, a second at most: the kernel raises SIGIO, which link_open()
  * blocked, when a host opens the port.
  *
- * What is queued is written meanwhile.
+ * What is queued is written meanwhile. Of a host that does not read what it asked for, nothing is
+ * read either while half of the queue is full.
  *
  * Return: LINK_INPUT when link_receive() has something to read, LINK_OTHER when @other has, both or
  * 0; -ENOTCONN when no host has the port open, -ETIMEDOUT when it took nothing for LINK_SEND_USEC
@@ -96,14 +99,16 @@ void *link_payload(struct agent_link *l);
  * link_send() - queue the frame whose payload was built
  * @length: of the payload
  *
- * Return: 0; -ETIMEDOUT when the queue is full and the host does not read; -ENOTCONN when it has
+ * Return: 0; -ETIMEDOUT when the queue is full and the host does not take enough
+ * of it within LINK_ROOM_USEC (it is empty then); -ENOTCONN when it has
  * gone.
  */
 int link_send(struct agent_link *l, uint16_t type, uint64_t id, uint32_t length);
 
-/**
- * link_is_behind() - whether the host has not taken all that was sent
- */
+/** link_is_behind() - whether the host has not taken all that was sent */
 bool link_is_behind(const struct agent_link *l);
+
+/** link_is_full() - whether the host has not taken so much that it should not be given more */
+bool link_is_full(const struct agent_link *l);
 
 #endif

@@ -23,6 +23,7 @@
 
 /* What a second must at least let go for eviction to be worth its while: a few large folios. */
 #define EVICT_BYTES_MIN ((uint64_t)1 << 20)
+#define EVICT_BYTES_MAX ((uint64_t)1 << 50)
 
 void settings_warn(struct settings_reader *reader, unsigned line, const char *format, ...)
 {
@@ -214,7 +215,7 @@ static bool set_evict_bytes(const char *value, struct settings *settings)
 {
 	uint64_t bytes;
 
-	if (parse_size(value, &bytes) < 0 || bytes < EVICT_BYTES_MIN)
+	if (parse_size(value, &bytes) < 0 || bytes < EVICT_BYTES_MIN || bytes > EVICT_BYTES_MAX)
 		return false;
 	settings->evict_bytes_per_sec = bytes;
 	return true;

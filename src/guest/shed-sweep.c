@@ -10,10 +10,13 @@
 
 void shed_sweep_begin(struct shed *s, const struct ram *ram, bool by_superpage)
 {
-	walk_begin(&s->walk, s->memmap, ram);
+	if (!s->overflowed)
+		walk_begin(&s->walk, s->memmap, ram);
+	/* What lies before is looked at by the one after. */
+	s->incomplete = s->overflowed;
+	s->overflowed = false;
 	s->by_superpage = by_superpage;
 	s->sweeping = true;
-	s->incomplete = false;
 }
 
 struct chunk {
@@ -29,7 +32,8 @@ static bool page_cold(const struct shed *s, const struct chunk *c, unsigned i,
 {
 	const struct scan_page *p = &c->pages[i];
 
-	if (!page_evictable(p) || p->owner >= c->owners_count || !c->owners[p->owner].inode)
+	if (!page_evictable(p) || p->owner >= c->owners_count || !c->owners[p->owner].inode ||
+	    !file_magic_opens(c->owners[p->owner].magic))
 		return false;
 	struct heat_view heat = heat_look(s->heat, p, s->walk.start + i - p->offset,
 					  c->owners[p->owner].mapping, c->now_usec);
@@ -90,8 +94,10 @@ static int chunk_take(struct shed *s, const struct chunk *c)
 		if (!page_cold(s, c, i, &age_sec))
 			continue;
 		r = page_push(s, c, i, age_sec, to);
-		if (r == -ENOBUFS || r == -ENOMEM)
+		if (r == -ENOBUFS || r == -ENOMEM) {
+			s->overflowed = true;
 			return 0;
+		}
 		if (r < 0)
 			return r;
 	}

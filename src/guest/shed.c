@@ -75,7 +75,7 @@ void shed_forget(struct shed *s)
 {
 	for (int i = 0; i < SHED_QUEUES; i++)
 		spans_done(&s->queues[i]);
-	s->sweeping = false;
+	s->sweeping = s->overflowed = false;
 	s->incomplete = true;
 	s->kept_wait_usec = KEPT_WAIT_USEC;
 	s->kept_due_usec = 0;
@@ -113,6 +113,8 @@ static int run_take(const struct watch_run *run, void *userdata)
 		.generation = run->generation,
 	};
 
+	if (!file_magic_opens(key.magic))
+		return 0;
 	s->added_usec = now_usec();
 	return queue_push(s, SHED_FRESH, &key, run->index, run->count, 0);
 }
@@ -181,8 +183,18 @@ static int place_get(struct shed *s, dev_t device)
 	return s->place_found;
 }
 
-/* Which pages the host holds. What lies on no disk that we know is held by nobody. */
-static void piece_find_held(struct shed_piece *p)
+/* What lies on no disk that we know is held by nobody. */
+static const struct held_disk *piece_disk(struct shed_piece *p)
+{
+	struct shed *s = p->shed;
+
+	if (place_get(s, key_device(&p->key)) < 0)
+		return NULL;
+	return held_of(&s->held, &s->disks.disks[s->place.disk]);
+}
+
+/* Which pages the host holds, of those that it holds of the disk. */
+static void piece_find_held(struct shed_piece *p, const struct held_disk *disk)
 {
 	struct shed *s = p->shed;
 	struct wire_extent extents[PIECE_PAGES];
@@ -192,20 +204,23 @@ static void piece_find_held(struct shed_piece *p)
 	};
 	const struct piece *piece = &p->piece;
 	uint64_t end = piece->index + piece->count;
-	int n = place_get(s, key_device(&p->key));
+	int n = file_extents(piece->fd, &identity, &s->place, piece->index, piece->count, extents,
+			     PIECE_PAGES);
 
 	memset(p->held, 0, sizeof(p->held));
-	if (n >= 0)
-		n = file_extents(piece->fd, &identity, &s->place, piece->index, piece->count,
-				 extents, PIECE_PAGES);
 	for (int i = 0; i < n; i++) {
 		const struct wire_extent *e = &extents[i];
 		uint64_t at = e->index > piece->index ? e->index : piece->index;
 
 		for (; at < end && at < e->index + e->count; at++)
-			p->held[at - piece->index] = held_has(
-				&s->held, &s->disks.disks[s->place.disk], e->block + at - e->index);
+			p->held[at - piece->index] = held_has(disk, e->block + at - e->index);
 	}
+}
+
+/* Where what the host does not hold waits for its turn. */
+static enum shed_queue sole_queue(enum shed_queue from)
+{
+	return from == SHED_SUPER ? SHED_SOLE_SUPER : SHED_SOLE;
 }
 
 /* Where a page that is still cached goes next; SHED_QUEUES: nowhere. */
@@ -216,9 +231,7 @@ static enum shed_queue page_next(const struct shed_piece *p, enum shed_queue fro
 	case FATE_GONE:
 		return SHED_QUEUES;
 	case FATE_OTHER:
-		if (p->unheld[i])
-			return from == SHED_SUPER ? SHED_SOLE_SUPER : SHED_SOLE;
-		return SHED_KEPT;
+		return p->unheld[i] ? sole_queue(from) : SHED_KEPT;
 	default:
 		return SHED_KEPT;
 	}
@@ -258,6 +271,17 @@ static void piece_account(struct shed_piece *p)
 static int piece_shed(struct shed_piece *p, enum shed_queue from)
 {
 	struct shed *s = p->shed;
+	const struct held_disk *disk = NULL;
+
+	p->choosy = p->goal->held_only;
+	if (p->choosy) {
+		disk = piece_disk(p);
+		/* Nothing of it will be wanted now: not worth a look. */
+		if (!disk)
+			return queue_push(s, sole_queue(from), &p->key, p->piece.index,
+					  p->piece.count, 0);
+	}
+
 	int r, fd = file_get(s, &p->key);
 
 	if (fd < 0 && fd != -EBUSY) {
@@ -267,10 +291,11 @@ static int piece_shed(struct shed_piece *p, enum shed_queue from)
 		return 0;
 	}
 	p->piece.fd = fd;
-	p->choosy = p->goal->held_only;
-	if (p->choosy)
-		piece_find_held(p);
+	if (disk && fd >= 0)
+		piece_find_held(p, disk);
 	r = fd < 0 ? fd : piece_evict(s->memmap, &p->piece, shed_judge, shed_check, p);
+	if (r < 0 && r != -EBUSY && r != -ESTALE)
+		s->incomplete = true;
 	if (r < 0)
 		memset(p->piece.fates, r == -EBUSY ? FATE_HELD : FATE_GONE, p->piece.count);
 	piece_account(p);
@@ -288,8 +313,10 @@ static void kept_account(struct shed *s, uint32_t count, uint64_t evicted)
 		return;
 	if (s->kept_evicted * KEPT_WORTH_DIVISOR >= s->kept_tried)
 		s->kept_wait_usec = KEPT_WAIT_USEC;
-	else if (s->kept_wait_usec < KEPT_WAIT_MAX_USEC)
-		s->kept_wait_usec *= 2;
+	else
+		s->kept_wait_usec = s->kept_wait_usec < KEPT_WAIT_MAX_USEC / 2
+					    ? s->kept_wait_usec * 2
+					    : KEPT_WAIT_MAX_USEC;
 }
 
 int shed_piece(struct shed *s, enum shed_queue from, struct shed_goal *goal)

@@ -51,6 +51,7 @@ struct shed {
 	struct spans queues[SHED_QUEUES];
 	bool incomplete; /* something that is cached is in no queue: a sweep is due */
 	bool sweeping;
+	bool overflowed; /* the last sweep did not come to its end: the next one goes on there */
 	bool by_superpage;
 	struct walk walk;
 	uint64_t added_usec; /* when something entered the cache last, as far as was told */

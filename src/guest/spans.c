@@ -10,8 +10,7 @@
 #define BUCKETS	   8192
 #define NONE	   UINT32_MAX
 #define AGES	   65536
-/* A multiple of SPAN_PIECE_PAGES: no folio is cut. */
-#define COUNT_MAX (127 * SPAN_PIECE_PAGES)
+#define COUNT_MAX  (127 * SPAN_PIECE_PAGES)
 
 void spans_done(struct spans *s)
 {
@@ -119,6 +118,12 @@ static void file_leave(struct spans *s, uint32_t n)
 	s->files_free = n;
 }
 
+/* No folio is cut. */
+static uint32_t count_max(uint64_t index)
+{
+	return COUNT_MAX - (uint32_t)(index % SPAN_PIECE_PAGES);
+}
+
 /* How many of the pages the last span takes in. */
 static uint32_t last_extend(struct spans *s, const struct file_key *key, uint64_t index,
 			    uint32_t count, uint16_t age_sec)
@@ -128,8 +133,8 @@ static uint32_t last_extend(struct spans *s, const struct file_key *key, uint64_
 	if (!last || last->index + last->count != index || last->age_sec != age_sec ||
 	    !key_equal(&s->files[last->file].key, key))
 		return 0;
-	if (count > (uint32_t)COUNT_MAX - last->count)
-		count = (uint32_t)COUNT_MAX - last->count;
+	if (count > count_max(last->index) - last->count)
+		count = count_max(last->index) - last->count;
 	last->count = (uint16_t)(last->count + count);
 	s->pages += count;
 	return count;
@@ -148,7 +153,9 @@ int spans_push(struct spans *s, const struct file_key *key, uint64_t index, uint
 			r = file_enter(s, key, &file);
 		if (r < 0)
 			return r;
-		n = count - done < COUNT_MAX ? count - done : COUNT_MAX;
+		n = count_max(index + done);
+		if (n > count - done)
+			n = count - done;
 		*span_at(s, s->count++) = (struct span){ .index = index + done,
 							 .file = file,
 							 .count = (uint16_t)n,

@@ -45,8 +45,9 @@ void stamp_sweep(uint16_t *stamps, size_t count, uint64_t now_ns);
 /**
  * evicted_insert() - remember an evicted page for a minute
  * @table: of EVICTED_SLOTS
- * @counts: of followed pages by class of age: the new one is added, one that it displaces before
- * its time is taken off
+ * @counts: of followed pages by class of age: the new one is added. Where one that is not a minute
+ * old has its place, that one stays, and the new one is not followed: more than the table holds in
+ * a minute are followed as a sample
  */
 void evicted_insert(uint64_t *table, uint64_t counts[static WIRE_AGE_CLASSES],
 		    const struct watch_run *page, unsigned age_class, uint64_t now_ns);

@@ -108,9 +108,7 @@ static void machine_refresh(struct agent *a)
 		nodes_done(&a->nodes);
 		a->nodes = nodes;
 	}
-	/* A walk under way goes by the map that it began with. */
-	if (!a->scanning && !a->shed.sweeping)
-		(void)ram_read("/proc/iomem", &a->census.ram);
+	(void)ram_read("/proc/iomem", &a->census.ram);
 }
 
 static uint64_t minute_turn(struct agent *a, uint64_t now)
@@ -149,6 +147,8 @@ void tend_bound(struct agent *a)
 {
 	uint64_t due = bound_turn(&a->bound);
 
+	if (a->bound.lost_node)
+		machine_refresh(a);
 	a->bound_due_usec = due == BOUND_NEVER ? UINT64_MAX : now_usec() + due;
 }
 

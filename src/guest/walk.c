@@ -3,21 +3,21 @@
 
 void walk_begin(struct walk *w, struct memmap *memmap, const struct ram *ram)
 {
-	*w = (struct walk){ .memmap = memmap, .ram = ram, .next = ram->ranges[0].start };
+	*w = (struct walk){ .memmap = memmap, .ram = *ram, .next = ram->ranges[0].start };
 }
 
 static uint64_t range_end(const struct walk *w)
 {
-	return w->ram->ranges[w->range].start + w->ram->ranges[w->range].count;
+	return w->ram.ranges[w->range].start + w->ram.ranges[w->range].count;
 }
 
 int walk_step(struct walk *w)
 {
 	/* Stays at the end once it is there. */
-	while (w->range < w->ram->count && w->next == range_end(w))
-		if (++w->range < w->ram->count)
-			w->next = w->ram->ranges[w->range].start;
-	if (w->range == w->ram->count)
+	while (w->range < w->ram.count && w->next >= range_end(w))
+		if (++w->range < w->ram.count)
+			w->next = w->ram.ranges[w->range].start;
+	if (w->range >= w->ram.count)
 		return 0;
 
 	uint64_t end = range_end(w), usec;

@@ -15,7 +15,7 @@
  */
 struct walk {
 	struct memmap *memmap;
-	const struct ram *ram;
+	struct ram ram;
 	uint64_t start;
 	unsigned count;
 	uint64_t chunk_max_usec;
@@ -26,7 +26,7 @@ struct walk {
 
 /**
  * walk_begin() - stand at the first page frame
- * @ram: has to stay as it is during the walk
+ * @ram: as it is now; memory may be plugged in and out during the walk
  */
 void walk_begin(struct walk *w, struct memmap *memmap, const struct ram *ram);
 

@@ -53,9 +53,9 @@ const char *wire_origin_name(unsigned origin)
 const char *wire_state_name(unsigned state)
 {
 	static const char *const names[WIRE_STATES] = {
-		[WIRE_STATE_OFF] = "off",	[WIRE_STATE_UNDER] = "under",
-		[WIRE_STATE_BRAKED] = "braked", [WIRE_STATE_KEPT] = "kept",
-		[WIRE_STATE_CANNOT] = "cannot",
+		[WIRE_STATE_OFF] = "off",   [WIRE_STATE_UNDER] = "under",
+		[WIRE_STATE_OVER] = "over", [WIRE_STATE_BRAKED] = "braked",
+		[WIRE_STATE_KEPT] = "kept", [WIRE_STATE_CANNOT] = "cannot",
 	};
 
 	return state < WIRE_STATES ? names[state] : "unknown";

@@ -287,6 +287,7 @@ enum wire_origin {
 enum wire_limit_state {
 	WIRE_STATE_OFF,
 	WIRE_STATE_UNDER,  /* the cache is below the limit */
+	WIRE_STATE_OVER,   /* above it, and eviction goes on */
 	WIRE_STATE_BRAKED, /* above it, and eviction rests: see brake */
 	WIRE_STATE_KEPT,   /* above it, and all that is left is mapped, dirty or recently used */
 	WIRE_STATE_CANNOT, /* this kernel does not let the agent hold one */

@@ -234,13 +234,22 @@ static void test_host_does_not_read(void **state)
 	assert_int_equal(r, -ETIMEDOUT);
 	assert_in_range(now_usec() - start, 40000, USEC_PER_SEC);
 	assert_false(link_is_behind(&link_));
-	/* A full queue waits as long, and no longer. */
-	for (r = 0; r >= 0;) {
-		link_.taken_usec = now_usec() - LINK_SEND_USEC + 50000;
+	/* A full queue waits for its own time, and no longer. */
+	for (r = 0, start = now_usec(); r >= 0;)
 		r = link_send(&link_, WIRE_PAGES, 0, WIRE_PAYLOAD_MAX);
-	}
 	assert_int_equal(r, -ETIMEDOUT);
-	assert_in_range(now_usec() - start, 90000, USEC_PER_SEC);
+	assert_in_range(now_usec() - start, LINK_ROOM_USEC, 3 * LINK_ROOM_USEC);
+	assert_false(link_is_behind(&link_));
+}
+
+/* Who asks and does not read is not asked what else it wants. */
+static void test_full_is_not_read(void **state)
+{
+	(void)state;
+	while (!link_is_full(&link_))
+		assert_int_equal(link_send(&link_, WIRE_PAGES, 0, WIRE_PAYLOAD_MAX), 0);
+	host_says("x", 1);
+	assert_int_equal(link_wait(&link_, -1, 1000), 0);
 }
 
 static void test_host_goes_with_output(void **state)
@@ -295,6 +304,7 @@ int main(void)
 		LINK_TEST(test_send),
 		LINK_TEST(test_slow_host),
 		LINK_TEST(test_host_does_not_read),
+		LINK_TEST(test_full_is_not_read),
 		LINK_TEST(test_host_goes_with_output),
 		LINK_TEST(test_open),
 	};
