@@ -60,29 +60,27 @@ class Mixed:
         args = {"again": self.again, "small": stream.small_files(SMALL_FILES), "pieces": self.bounded.stream.take(NEW_BYTES)}
         return json.loads(self.bounded.guest.python(workload.source("mixed.py"), args, 180))
 
-    def limited(self):
-        self.bounded.limit()
-        return self.piece()["seconds"]
 
-    def unlimited(self):
-        self.bounded.unlimit()
-        return self.piece()["seconds"]
+def _gone(before, after):
+    """Bytes of page cache that had to go between two looks at the counters."""
+    return (after["pgpgin"] - before["pgpgin"]) * 1024 - (after["unmapped"] - before["unmapped"]) * 4096
 
 
-def mixed(bounded):
-    report = bounded.report
+def mixed(limited, unlimited):
+    report = limited.report
     report.head("Mixed work with the limit on against off")
-    work = Mixed(bounded)
-    bounded.limit()
-    evicted = bounded.told()["evicted_bytes"]
-    for _ in range(2):
-        work.piece()
-    found = pairs.measure(work.limited, work.unlimited, 10, 40, 0.06)
+    on, off = Mixed(limited), Mixed(unlimited)
+    for work in (on, off):
+        work.bounded.read(FILL_BYTES)
+        for _ in range(2):
+            work.piece()
+    before = limited.counters()
+    found = pairs.measure(lambda: on.piece()["seconds"], lambda: off.piece()["seconds"], 10, 40, 0.06)
     _, upper = pairs.report(report, "mixed_time_ratio", found)
     report.say(f"  {len(found)} pairs of about {sum(map(sum, found)) / 2 / len(found):.1f} s: ratio "
                f"{report.measures['mixed_time_ratio']:.3f}, with 95 % certainty at most {upper:.3f}")
     # A limit under which nothing was evicted costs nothing.
-    evicted = report.measure("mixed_evicted_bytes", bounded.told()["evicted_bytes"] - evicted)
+    evicted = report.measure("mixed_evicted_bytes", _gone(before, limited.counters()))
     report.check("mixed_evicted_bytes", evicted, f">= {NEW_BYTES * len(found) // 2}")
     report.check("mixed_time_ratio_upper", upper, "<= 1.05")
 
@@ -116,9 +114,7 @@ def _counted_work(bounded, count):
     work.piece()
     before = bounded.counters()
     seconds = [work.piece()["cpu_seconds"] for _ in range(count)]
-    after = bounded.counters()
-    gone = (after["pgpgin"] - before["pgpgin"]) * 1024 - (after["unmapped"] - before["unmapped"]) * 4096
-    return seconds, gone
+    return seconds, _gone(before, bounded.counters())
 
 
 def counted(limited, unlimited):

@@ -25,6 +25,10 @@
 /* RESOLVE_CACHED fails also when something was renamed or mounted anywhere at that moment. */
 #define WALK_ATTEMPTS 8
 
+/* For one search, which the agent's other work waits for: of a machine with thousands of mounts in
+ * each of many namespaces, what is not found by then is not found. */
+#define SEARCH_USEC 100000
+
 /* A list is read in two passes, and again when it has changed meanwhile. */
 #define READ_ATTEMPTS 4
 
@@ -143,13 +147,14 @@ static int namespaces_search(struct mounts *m, uint32_t device, int *ret_process
 {
 	uint64_t seen[MOUNTS_NAMESPACES_MAX] = { namespace_of(m, "self") };
 	_cleanup_closedir_ DIR *directory = opendir(m->proc);
+	uint64_t end = now_usec() + SEARCH_USEC;
 	unsigned count = 1, looked = 0;
 	struct dirent *entry;
 	int result = -ENODEV;
 
 	if (!directory)
 		return -errno;
-	while (count < ARRAY_SIZE(seen) && looked < MOUNTS_PROCESSES_MAX &&
+	while (count < ARRAY_SIZE(seen) && looked < MOUNTS_PROCESSES_MAX && now_usec() < end &&
 	       (entry = readdir(directory))) {
 		int process = atoi(entry->d_name);
 		uint64_t number = process > 0 ? namespace_of(m, entry->d_name) : 0;

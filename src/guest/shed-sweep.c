@@ -96,6 +96,7 @@ static int chunk_take(struct shed *s, const struct chunk *c)
 		r = page_push(s, c, i, age_sec, to);
 		if (r == -ENOBUFS || r == -ENOMEM) {
 			s->overflowed = true;
+			walk_return(&s->walk, frame);
 			return 0;
 		}
 		if (r < 0)

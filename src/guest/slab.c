@@ -291,8 +291,10 @@ struct press {
 	uint64_t wanted_bytes;
 	uint64_t before_bytes;
 	uint64_t freed_bytes;
-	uint64_t total;	 /* objects of all shrinkers */
-	uint64_t wanted; /* of them */
+	uint64_t total;	   /* objects of all shrinkers */
+	uint64_t wanted;   /* of them */
+	uint64_t unseen;   /* objects that were asked for since the bytes were counted */
+	uint64_t end_usec; /* of this thread's CPU time */
 	int scan_fd;
 };
 
@@ -334,10 +336,16 @@ static int press_scan(struct press *p, uint64_t cgroup, unsigned node, uint64_t 
 		/* The cgroup may be gone. */
 		if (write(p->scan_fd, order, (size_t)r) != r)
 			return 0;
+		left -= n;
+		p->unseen += n;
+		if (clock_usec(CLOCK_THREAD_CPUTIME_ID) >= p->end_usec)
+			return 1;
+		if (p->unseen < PRESS_BATCH)
+			continue;
+		p->unseen = 0;
 		r = press_look(p);
 		if (r)
 			return r;
-		left -= n;
 	}
 	return 0;
 }
@@ -401,6 +409,8 @@ static int press_each(DIR *dir, press_fn fn, struct press *p)
 	while ((entry = readdir(dir))) {
 		if (strncmp(entry->d_name, "sb-", 3) != 0)
 			continue;
+		if (clock_usec(CLOCK_THREAD_CPUTIME_ID) >= p->end_usec)
+			return 1;
 		r = shrinker_each(dirfd(dir), entry->d_name, fn, p);
 		if (r > 0)
 			return r;
@@ -412,7 +422,7 @@ static int press_each(DIR *dir, press_fn fn, struct press *p)
 	return told ? 0 : error;
 }
 
-int slab_press(const char *root, uint64_t bytes, uint64_t *ret_bytes)
+int slab_press(const char *root, uint64_t bytes, uint64_t cpu_usec_max, uint64_t *ret_bytes)
 {
 	struct press p = { .root = root, .wanted_bytes = bytes, .scan_fd = -1 };
 	_cleanup_closedir_ DIR *dir = NULL;
@@ -427,10 +437,14 @@ int slab_press(const char *root, uint64_t bytes, uint64_t *ret_bytes)
 	r = slab_bytes(root, &all, &p.before_bytes);
 	if (r < 0)
 		return r;
+	if (__builtin_add_overflow(clock_usec(CLOCK_THREAD_CPUTIME_ID), cpu_usec_max, &p.end_usec))
+		p.end_usec = UINT64_MAX;
 	p.wanted = bytes / OBJECT_BYTES;
 	r = press_each(dir, press_add, &p);
 	for (int round = 0; p.wanted && p.total && r == 0 && round < PRESS_ROUNDS; round++)
 		r = press_each(dir, press_scan, &p);
+	if (r == 0 && p.unseen)
+		r = press_look(&p);
 	if (r < 0)
 		return r;
 	*ret_bytes = p.freed_bytes;

@@ -47,7 +47,7 @@ int slab_shrink(const char *root, uint64_t least_bytes, uint64_t cpu_usec_max,
 		struct slab_result *ret);
 
 /**
- * slab_press() - have shrinkers give back objects worth about @bytes, bounded
+ * slab_press() - have shrinkers give back objects worth about @bytes, for so much CPU time at most
  *
  * Uses /sys/kernel/debug/shrinker (Linux 6.0 and later, CONFIG_SHRINKER_DEBUG, which Debian's
  * kernels do not set; a debugfs that is not mounted stays so): dentries and inodes that nobody
@@ -59,7 +59,7 @@ int slab_shrink(const char *root, uint64_t least_bytes, uint64_t cpu_usec_max,
  * Return: 0 and @ret_bytes filled from the change of SReclaimable; -EOPNOTSUPP where it is not
  * there; or another -errno.
  */
-int slab_press(const char *root, uint64_t bytes, uint64_t *ret_bytes);
+int slab_press(const char *root, uint64_t bytes, uint64_t cpu_usec_max, uint64_t *ret_bytes);
 
 /** slab_bytes() - all slab of this machine and the reclaimable part, from /proc/meminfo; or -errno
  */

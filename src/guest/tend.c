@@ -93,8 +93,8 @@ static uint64_t slab_turn(struct agent *a, uint64_t now)
 		a->slab_freed_bytes += result.freed_bytes;
 	/* Shrinkers drop what is cached, so they are pressed only while a limit is wanted. */
 	excess = a->bound.limit.kind != LIMIT_TEXT_OFF ? slab_excess_bytes(a) : 0;
-	if (excess &&
-	    slab_press("", excess < SLAB_PRESS_BYTES ? excess : SLAB_PRESS_BYTES, &pressed) >= 0)
+	if (excess && slab_press("", excess < SLAB_PRESS_BYTES ? excess : SLAB_PRESS_BYTES,
+				 SLAB_CPU_USEC, &pressed) >= 0)
 		a->slab_pressed_bytes += pressed;
 	return SLAB_USEC;
 }

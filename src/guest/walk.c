@@ -37,3 +37,8 @@ int walk_step(struct walk *w)
 	w->next += count;
 	return 1;
 }
+
+void walk_return(struct walk *w, uint64_t frame)
+{
+	w->next = frame;
+}

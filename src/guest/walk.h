@@ -39,4 +39,7 @@ void walk_begin(struct walk *w, struct memmap *memmap, const struct ram *ram);
  */
 int walk_step(struct walk *w);
 
+/** walk_return() - have the next step begin at a page frame of the chunk that was looked at last */
+void walk_return(struct walk *w, uint64_t frame);
+
 #endif

@@ -35,7 +35,7 @@ static int shrink(uint64_t least_bytes, uint64_t cpu_usec)
 static int press(uint64_t bytes)
 {
 	uint64_t freed = 0;
-	int r = slab_press("", bytes, &freed);
+	int r = slab_press("", bytes, UINT64_MAX, &freed);
 
 	printf("{\"status\": %d, \"freed_bytes\": %" PRIu64 "}\n", r, freed);
 	return r < 0;

@@ -9,6 +9,7 @@ import daemon as d
 from daemon import folder  # noqa: F401  (a fixture)
 from lab import process, wire
 from lab.guest import Guest
+from matrix import kernels
 
 AGENT = d.BUILD / "src/guest/pagepact-agent"
 PAGE, MIB = 4096, 1 << 20
@@ -81,7 +82,7 @@ class Machine:
             return link.report()
 
 
-@pytest.fixture(scope="module", params=("6.1", "6.12"))
+@pytest.fixture(scope="module", params=kernels("6.1", others=("6.12",)))
 def booted(request, folder):
     made = Machine(request.param, folder)
     try:

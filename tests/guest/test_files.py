@@ -12,8 +12,9 @@ import pytest
 from lab import images
 from lab.guest import Guest
 from lab.lab import build_directory
+from matrix import kernels
 
-KERNELS = ("6.1", "6.12")
+KERNELS = kernels("6.12", others=("6.1",))
 INSIDE = (Path(__file__).parent / "files_inside.py").read_text()
 EXT4, XFS, BTRFS, EROFS, F2FS, VFAT, TMPFS = 0xEF53, 0x58465342, 0x9123683E, 0xE0F5E1E2, 0xF2F52010, 0x4D44, 0x01021994
 GONE = {errno.ESTALE, errno.ENODEV}

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from lab.guest import Guest
+from matrix import kernels
 
-KERNELS = ("6.1", "6.12")
+KERNELS = kernels("6.1", others=("6.12",))
 PROBE = (Path(__file__).parent / "slab_probe.py").read_text()
 BUILD = Path(os.environ.get("PAGEPACT_BUILD", Path(__file__).resolve().parents[2] / "build"))
 MIB = 1 << 20

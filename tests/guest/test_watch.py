@@ -18,8 +18,9 @@ import watching
 from lab.guest import Guest
 from lab.process import wait_for
 from test_agent import PROBE, agent_path, pages_of
+from matrix import kernels
 
-KERNELS = ("6.1", "6.12")
+KERNELS = kernels("6.1", others=("6.12",))
 MAGIC = {"ext4": 0xEF53, "xfs": 0x58465342}
 EVERYTHING = 10 ** 12
 HUGETLBFS = 0x958458F6

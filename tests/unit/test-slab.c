@@ -206,10 +206,10 @@ static void test_not_there(void **state)
 	put("/proc/slabinfo", SLABINFO);
 	assert_int_equal(slab_shrink(root, 1, ANY_USEC, &result), -EOPNOTSUPP);
 	put("/proc/meminfo", "Slab: 2 kB\nSReclaimable: 1 kB\n");
-	assert_int_equal(slab_press(root, 1 << 20, &bytes), -EOPNOTSUPP);
+	assert_int_equal(slab_press(root, 1 << 20, UINT64_MAX, &bytes), -EOPNOTSUPP);
 	/* An empty directory is where debugfs is not mounted. */
 	make_folder("/sys/kernel/debug/");
-	assert_int_equal(slab_press(root, 1 << 20, &bytes), -EOPNOTSUPP);
+	assert_int_equal(slab_press(root, 1 << 20, UINT64_MAX, &bytes), -EOPNOTSUPP);
 	make_folder("/sys/kernel/slab/");
 	assert_int_equal(unlink(under("/proc/slabinfo")), 0);
 	assert_int_equal(slab_shrink(root, 1, ANY_USEC, &result), -EOPNOTSUPP);
@@ -366,7 +366,7 @@ static void test_press_is_bounded(void **state)
 	put_shrinker("sb-tmpfs-8", "");
 	put_shrinker("sb-xfs:vdb-9", "x 5\n1 7400\n");
 	put_shrinker("mm-shadow-1", "1 900 900\n");
-	assert_int_equal(slab_press(root, 4000 * 640, &bytes), 0);
+	assert_int_equal(slab_press(root, 4000 * 640, UINT64_MAX, &bytes), 0);
 	assert_int_equal(bytes, 0);
 	assert_string_equal(get(SHRINKERS "sb-ext4:vda1-7/scan"),
 			    "1 0 128\n1 0 73\n21 1 101\n1 0 128\n1 0 73\n21 1 101\n");
@@ -387,14 +387,14 @@ static void test_press_no_more_than_there_is(void **state)
 	(void)state;
 	put("/proc/meminfo", "Slab: 300 kB\nSReclaimable: 200 kB\n");
 	put_shrinker("sb-ext4:vda1-7", "1 30\n");
-	assert_int_equal(slab_press(root, UINT64_MAX, &bytes), 0);
+	assert_int_equal(slab_press(root, UINT64_MAX, UINT64_MAX, &bytes), 0);
 	assert_string_equal(get(SHRINKERS "sb-ext4:vda1-7/scan"), "1 0 30\n1 0 30\n");
 	put_shrinker("sb-ext4:vda1-7", "1 18446744073709551615 18446744073709551615\n");
-	assert_int_equal(slab_press(root, 100 * 640, &bytes), 0);
+	assert_int_equal(slab_press(root, 100 * 640, UINT64_MAX, &bytes), 0);
 	assert_string_equal(get(SHRINKERS "sb-ext4:vda1-7/scan"),
 			    "1 0 101\n1 1 101\n1 0 101\n1 1 101\n");
 	put_shrinker("sb-ext4:vda1-7", "1 30\n");
-	assert_int_equal(slab_press(root, 639, &bytes), 0);
+	assert_int_equal(slab_press(root, 639, UINT64_MAX, &bytes), 0);
 	assert_string_equal(get(SHRINKERS "sb-ext4:vda1-7/scan"), "");
 }
 
@@ -408,7 +408,7 @@ static void test_press_stops_when_it_is_enough(void **state)
 		serve("/proc/meminfo", "Slab: 3000 kB\nSReclaimable: 2000 kB\n",
 		      SHRINKERS "sb-ext4:vda1-7/scan", "Slab: 3000 kB\nSReclaimable: 1000 kB\n");
 
-	assert_int_equal(slab_press(root, 1000 * 1024, &bytes), 0);
+	assert_int_equal(slab_press(root, 1000 * 1024, UINT64_MAX, &bytes), 0);
 	served(pid);
 	assert_int_equal(bytes, 1000 * 1024);
 	assert_string_equal(get(SHRINKERS "sb-ext4:vda1-7/scan"), "1 0 128\n");
@@ -421,10 +421,10 @@ static void test_press_refused(void **state)
 	(void)state;
 	put("/proc/meminfo", "Slab: 300 kB\nSReclaimable: 200 kB\n");
 	put(SHRINKERS "sb-ext4:vda1-7/count", "1 30\n");
-	assert_int_equal(slab_press(root, 1 << 20, &bytes), -ENOENT); /* no scan */
+	assert_int_equal(slab_press(root, 1 << 20, UINT64_MAX, &bytes), -ENOENT); /* no scan */
 	assert_int_equal(bytes, 77);
 	put_shrinker("sb-xfs:vdb-9", "1 30\n");
-	assert_int_equal(slab_press(root, 1 << 20, &bytes), 0);
+	assert_int_equal(slab_press(root, 1 << 20, UINT64_MAX, &bytes), 0);
 	assert_string_equal(get(SHRINKERS "sb-xfs:vdb-9/scan"), "1 0 30\n1 0 30\n");
 }
 

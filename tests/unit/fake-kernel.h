@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* In place of the BPF programs: a kernel that tells what a test wants told, and never evicts. */
+#ifndef PAGEPACT_TESTS_FAKE_KERNEL_H
+#define PAGEPACT_TESTS_FAKE_KERNEL_H
+
+#include <errno.h>
+
+#include "guest/memmap.h"
+#include "guest/watch.h"
+
+static uint64_t added, wake_after;
+/* What the next watch_drain() tells. */
+static const struct watch_run *told_runs;
+static unsigned told_count;
+
+/* A kernel that tells of nothing but how much was added. */
+uint64_t watch_added(const struct watch *w)
+{
+	(void)w;
+	return added;
+}
+
+void watch_wake_after(struct watch *w, uint64_t pages)
+{
+	(void)w;
+	wake_after = pages;
+}
+
+int watch_drain(struct watch *w, int (*take)(const struct watch_run *run, void *userdata),
+		void *userdata)
+{
+	int r = 0;
+
+	(void)w;
+	for (unsigned i = 0; i < told_count && r >= 0; i++)
+		r = take(&told_runs[i], userdata);
+	told_count = 0;
+	return r;
+}
+
+uint64_t watch_lost(const struct watch *w)
+{
+	(void)w;
+	return 0;
+}
+
+void watch_returns(const struct watch *w, struct watch_returns *ret)
+{
+	(void)w;
+	*ret = (struct watch_returns){ 0 };
+}
+
+void watch_evicted(struct watch *w, uint32_t device, uint64_t inode, uint64_t index,
+		   unsigned age_class)
+{
+	(void)w;
+	(void)device;
+	(void)inode;
+	(void)index;
+	(void)age_class;
+}
+
+struct watch_heat watch_heat(const struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index)
+{
+	(void)w;
+	(void)pfn;
+	(void)mapping;
+	(void)index;
+	return (struct watch_heat){ 0 };
+}
+
+enum wire_heat watch_sensor(const struct watch *w)
+{
+	(void)w;
+	return WIRE_HEAT_ACCESSED;
+}
+
+int watch_sense(struct watch *w, bool on)
+{
+	(void)w;
+	(void)on;
+	return 0;
+}
+
+/* Memory in which nothing is cached, or a page of another file in each frame. */
+static struct scan_page fake_pages[SCAN_CHUNK_PAGES];
+static struct scan_owner fake_owners[SCAN_CHUNK_PAGES];
+static unsigned fake_owners_count;
+static uint64_t fake_magic; /* of the file system that these files are of; 0: nothing is cached */
+
+static void fake_chunk(uint64_t pfn, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		fake_pages[i] = (struct scan_page){ .kind = SCAN_FILE, .owner = (uint16_t)i };
+		fake_owners[i] = (struct scan_owner){ .mapping = 1 + pfn + i,
+						      .inode = 1 + pfn + i,
+						      .magic = fake_magic,
+						      .device = 1 };
+	}
+	fake_owners_count = count;
+}
+
+int memmap_scan(struct memmap *m, uint64_t pfn, unsigned count, uint64_t *ret_usec)
+{
+	(void)m;
+	if (fake_magic)
+		fake_chunk(pfn, count);
+	*ret_usec = 1;
+	return 0;
+}
+
+int memmap_open(struct memmap **ret, char *ret_reason, size_t reason_size)
+{
+	(void)ret;
+	(void)ret_reason;
+	(void)reason_size;
+	return -EOPNOTSUPP;
+}
+
+struct memmap *memmap_close(struct memmap *m)
+{
+	(void)m;
+	return NULL;
+}
+
+const struct scan_page *memmap_pages(const struct memmap *m)
+{
+	(void)m;
+	return fake_pages;
+}
+
+const struct scan_owner *memmap_owners(const struct memmap *m, unsigned *ret_count)
+{
+	(void)m;
+	*ret_count = fake_owners_count;
+	return fake_owners;
+}
+
+const uint64_t *memmap_frames(const struct memmap *m)
+{
+	(void)m;
+	return NULL;
+}
+
+int memmap_peek(struct memmap *m, int fd, uint64_t index, unsigned count)
+{
+	(void)m;
+	(void)fd;
+	(void)index;
+	(void)count;
+	return -ESTALE;
+}
+
+int memmap_presence(struct memmap *m, int fd, uint64_t index, unsigned count)
+{
+	return memmap_peek(m, fd, index, count);
+}
+
+#endif
