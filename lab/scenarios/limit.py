@@ -37,7 +37,7 @@ def _run_parts(bounded, parts):
 
 def switched(lab, report, kernel):
     """A guest whose limit the host switches on and off."""
-    bounded = _boot(lab, report, kernel, "alpha", smp=2)
+    bounded = _boot(lab, report, kernel, "alpha")
     lab.start_daemon()
     lab.wait_agents()
     # On CPUs that are parallel the peak is measured too, by the long form.
