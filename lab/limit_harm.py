@@ -52,7 +52,9 @@ def harm(bounded):
     report, guest = bounded.report, bounded.guest
     report.head("What the limit must leave alone")
     guest.run("sync; cat /proc/sys/vm/dirty_writeback_centisecs >/run/lab/centisecs;"
-              "echo 0 >/proc/sys/vm/dirty_writeback_centisecs; echo 360000 >/proc/sys/vm/dirty_expire_centisecs")
+              "echo 0 >/proc/sys/vm/dirty_writeback_centisecs; echo 360000 >/proc/sys/vm/dirty_expire_centisecs;"
+              # A disk that has written nothing for a while may have next to nothing dirty, else (wb_over_bg_thresh()).
+              "echo 100 >/sys/block/vda/bdi/min_ratio")
     small = _small(bounded)
     # What was in use until now would be kept, and the limit not reached.
     bounded.unlimit()
@@ -79,7 +81,8 @@ def harm(bounded):
     report.check("dirty_pages", report.measure("dirty_pages", kept["dirty_pages"]), f">= {DIRTY_BYTES // PAGE}")
     report.check("dirty_pages_by_kernel", after["nr_dirty"], f">= {DIRTY_BYTES // PAGE}")
     report.check("harm_evicted_bytes", report.measure("harm_evicted_bytes", read["evicted"]), f">= {size - 256 * MIB}")
-    guest.run("cat /run/lab/centisecs >/proc/sys/vm/dirty_writeback_centisecs; rm /srv/dirty.data; sync")
+    guest.run("cat /run/lab/centisecs >/proc/sys/vm/dirty_writeback_centisecs; echo 0 >/sys/block/vda/bdi/min_ratio;"
+              "rm /srv/dirty.data; sync")
 
 
 def _slabs(guest):
