@@ -12,7 +12,8 @@
 
 /* 5 % below the limit, so that not every page that comes wakes the agent. */
 #define BELOW_DIVISOR 20
-/* Of the limit, from here on the sensor is on. */
+/* Of the limit: from here on the sensor is on while much comes; it takes a while to be. Chosen, not
+ * measured. */
 #define NEAR_PERCENT 80
 /* Work between two looks at the port: a scan's chunk takes as long. */
 #define TURN_USEC 5000
@@ -22,7 +23,8 @@
 /* So far above the limit, a sixteenth of it, what is oldest goes, wherever else it is held: to look
  * where the pages lie doubles what an eviction costs. */
 #define BEHIND_DIVISOR 16
-/* Much: an eighth of the limit in a window of five to ten seconds. */
+/* Much: an eighth of the limit in a window of five to ten seconds, so that all of it is new after a
+ * minute. Chosen, not measured. */
 #define MUCH_DIVISOR 8
 #define WINDOW_USEC  5000000u
 /* When nothing is known to have been missed. */

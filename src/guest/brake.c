@@ -3,8 +3,9 @@
 
 #include <string.h>
 
-#define USEC		    1000000u
-#define PRESSURE_HUNDREDTHS 100 /* 1 % */
+#define USEC 1000000u
+/* 1 %, as Kata's mem-agent; the others are chosen: see brake.h for what they are to tell apart. */
+#define PRESSURE_HUNDREDTHS 100
 #define REFAULT_PERMILLE    50
 #define IO_PERMILLE	    10
 #define REFAULTS_LEAST	    256

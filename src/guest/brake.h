@@ -9,7 +9,8 @@
  *
  *	memory    when tasks stall for memory more than they did when eviction began, by more than
  *	          1 % of the time (the limit at which Kata's agent stops, mem-agent), and evicted
- *	          pages come back at all: else the stalls are not for want of what was evicted, and
+ *	          pages come back (16 of them in
+ *	          ten seconds): else the stalls are not for want of what was evicted, and
  *	          a guest whose memory another reader fills is helped by eviction
  *	refault   when of what was evicted in the last minute more than 5 % came back in the last
  *	          ten seconds
@@ -57,7 +58,8 @@ struct brake_sample {
 };
 
 struct brake {
-	enum wire_brake reason; /* of the last stop, also after it is over */
+	enum wire_brake reason; /* of the last stop, also after it is over; the limit tells here,
+				 * too, that it waits for a quota */
 	uint64_t until_usec;
 	uint64_t rest_usec; /* the last one's length */
 	uint64_t stops;

@@ -12,7 +12,7 @@
 /* What is hot stays hot for half a minute, what is dirty is written after five seconds at the
  * earliest (dirty_writeback_centisecs); a look at all of it costs more than it brings. */
 #define KEPT_WAIT_USEC 5000000u
-/* Of those looked at again, if as many went it was worth it. */
+/* Of those looked at again, if one in so many went it was worth it: chosen, not measured. */
 #define KEPT_WORTH_DIVISOR 16
 #define KEPT_WAIT_MAX_USEC 60000000u
 

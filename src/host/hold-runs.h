@@ -11,6 +11,7 @@ struct hold_runs {
 	size_t n_items;
 };
 
+/** hold_runs_done() - free what is inside */
 void hold_runs_done(struct hold_runs *runs);
 
 /**
