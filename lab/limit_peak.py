@@ -7,7 +7,7 @@ from lab.report import MIB, bar, mib
 from lab.say import step
 
 READ_BYTES = 2048 * MIB
-QUICK_READ_BYTES = 640 * MIB
+QUICK_READ_BYTES = 448 * MIB
 # In the short form other users of the machine may be in the way: the guest that counts instructions is held to the rest.
 QUICK_SLACK_BYTES = 96 * MIB
 SHOWN_ROWS = 16

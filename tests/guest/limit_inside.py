@@ -230,6 +230,12 @@ def reuse(path, stop):
 
 # ---------------------------------------------------------------------- pressure
 
+def stalled():
+    """Per cent of the last ten seconds in which some task waited for memory."""
+    with open("/proc/pressure/memory") as file:
+        return float(file.readline().split()[1].removeprefix("avg10="))
+
+
 def hog(stop):
     """Memory pressure, by a process that is throttled above its memory.high, until `stop` exists."""
     top = "/sys/fs/cgroup"

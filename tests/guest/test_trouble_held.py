@@ -20,7 +20,7 @@ class Guest:
     """Keeps what it was told, by the serial number of the disk."""
 
     def __init__(self, near_limit=False):
-        self.report = wire.report(limit_bytes=MIB, limit_origin=4, limit_state=3,
+        self.report = wire.report(limit_bytes=MIB, limit_origin=4, limit_state=wire.STATES.index("kept"),
                                   unmapped_bytes=MIB if near_limit else 0)
         self.told = []
         self.order = []

@@ -306,7 +306,7 @@ def test_biggest_report(place):
     """Whatever is let through is an integer of JSON's."""
     most = (1 << 63) - 1
     made = place(Guest(report=lambda: wire.report(
-        limit_bytes=most, limit_origin=1, limit_state=2, unmapped_bytes=most, brake=3, brakes=most, evicted_bytes=most,
+        limit_bytes=most, limit_origin=1, limit_state=wire.STATES.index("braked"), unmapped_bytes=most, brake=3, brakes=most, evicted_bytes=most,
         refaulted_bytes=most, events_lost=most, cpu_usec=1 << 62, evicted_by_age=[1 << 50] * 8)))
     report = made.reported()
     assert report["unmapped_bytes"] == most and report["evicted_by_age_bytes"] == [1 << 62] * 8
