@@ -54,7 +54,7 @@ def harm(bounded):
     guest.run("sync; cat /proc/sys/vm/dirty_writeback_centisecs >/run/lab/centisecs;"
               "echo 0 >/proc/sys/vm/dirty_writeback_centisecs; echo 360000 >/proc/sys/vm/dirty_expire_centisecs;"
               # A disk that has written nothing for a while may have next to nothing dirty, else (wb_over_bg_thresh()).
-              "echo 100 >/sys/block/vda/bdi/min_ratio")
+              "echo 99 >/sys/block/vda/bdi/min_ratio")
     small = _small(bounded)
     # What was in use until now would be kept, and the limit not reached.
     bounded.unlimit()

@@ -75,7 +75,7 @@ class Machine:
             mount -o ro,noatime /dev/vde /mnt/many
             echo 0 >/proc/sys/vm/dirty_writeback_centisecs
             # A disk that has written nothing for a while may have next to nothing dirty, else (wb_over_bg_thresh()).
-            echo 50 >/sys/block/vdb/bdi/min_ratio; echo 50 >/sys/block/vdc/bdi/min_ratio""")
+            echo 49 >/sys/block/vdb/bdi/min_ratio; echo 49 >/sys/block/vdc/bdi/min_ratio""")
 
     def call(self, function, *args, seconds=120):
         return json.loads(self.guest.python(INSIDE, {"call": function, "args": args}, seconds))
