@@ -116,14 +116,14 @@ static bool queues_empty(const struct shed *s)
 	return true;
 }
 
-/* More of a request goes on where the last part of it stopped. Return: whether the queues are
- * filled. */
+/* More of a request goes on where the last part of it stopped, unless a limit filled the queues in
+ * its own order since. Return: whether they are filled. */
 static bool queues_fill(struct request *q)
 {
 	struct shed *s = &q->agent->shed;
 	int r = s->sweeping;
 
-	if (!q->is_more || (!s->sweeping && queues_empty(s))) {
+	if (!q->is_more || !s->by_superpage || (!s->sweeping && queues_empty(s))) {
 		shed_forget(s);
 		shed_sweep_begin(s, &q->agent->census.ram, true);
 		r = 1;

@@ -238,7 +238,8 @@ def test_nothing_is_lost_in_a_long_read(machine):
     before = machine.ask("counts")
     machine.call("read", path, None, 1, True)
     told, after = machine.told(who), machine.ask("counts")
-    assert told.pages == set(range(200 << 8)) and told.once()
+    # A busy host may reclaim what it read ahead before it is used, and read it again.
+    assert told.pages == set(range(200 << 8)) and (told.once() or not machine.exact)
     assert after["lost"] == before["lost"]
     machine.call("remove", path)
 
