@@ -20,10 +20,18 @@ def _choose(guest):
     return fast, slow
 
 
-def _run(bounded, fast, slow, size):
-    """Hits of both sets, what had to go, and the mean room of page cache, while that much is read beside."""
+def _wait_warm(bounded, work):
+    process.wait_for(lambda: bounded.guest.run(f"ls {work[0]}.warm 2>/dev/null || true"), 60, f"{work[0]} is warm")
+
+
+def _begin_hot(bounded, fast, slow):
     hot = bounded.begin("hot.py", each_second=fast, slow=slow, period=SLOW_PERIOD_SECONDS)
-    process.wait_for(lambda: bounded.guest.run(f"ls {hot[0]}.warm 2>/dev/null || true"), 60, "the hot set is warm")
+    _wait_warm(bounded, hot)
+    return hot
+
+
+def _stream(bounded, hot, size):
+    """Hits of both sets, what had to go, and the mean room of page cache, while that much is read beside."""
     sampling = bounded.begin_sampling()
     read = bounded.read_under_limit(size)
     sampled = bounded.end(sampling)
@@ -43,10 +51,17 @@ def _rival(bounded, fast, slow, size):
     bounded.unlimit()
     bounded.read(FILL_BYTES)
     hog = bounded.begin("hog.py", bytes=(bounded.unmapped() - LIMIT_BYTES) // 4096 * 4096)
-    process.wait_for(lambda: bounded.guest.run(f"ls {hog[0]}.warm 2>/dev/null || true"), 60, "memory is locked")
-    found = _run(bounded, fast, slow, size)
+    _wait_warm(bounded, hog)
+    found = _stream(bounded, _begin_hot(bounded, fast, slow), size)
     bounded.end(hog)
     return found
+
+
+def _limited(bounded, fast, slow, size):
+    """The limit comes when the sets are in use: what it took before, and they bring back, would make the agent rest."""
+    hot = _begin_hot(bounded, fast, slow)
+    bounded.limit()
+    return _stream(bounded, hot, size)
 
 
 def hot(bounded):
@@ -54,10 +69,9 @@ def hot(bounded):
     report.head("Files in use while a stream goes by")
     fast, slow = _choose(bounded.guest)
     size = QUICK_STREAM_BYTES if bounded.quick else STREAM_BYTES
-    bounded.limit()
-    ours = _run(bounded, fast, slow, size)
-    evicted = report.measure("hot_stream_evicted_bytes", ours["evicted"])
     rival = _rival(bounded, fast, slow, size)
+    ours = _limited(bounded, fast, slow, size)
+    evicted = report.measure("hot_stream_evicted_bytes", ours["evicted"])
     rows = []
     for name, found in (("limit", ours), ("kernel's LRU", rival)):
         rows.append((name, mib(found["room"]), f"{_ratio(found):.4f}",

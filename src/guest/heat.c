@@ -3,8 +3,8 @@
 
 #include "base/clock.h"
 
-/* Not seen in three of the sensor's turns. */
-#define UNSEEN_SEC (3 * HEAT_DUTY_PERIOD_USEC / USEC_PER_SEC)
+/* Not seen in twenty of the sensor's turns. */
+#define UNSEEN_SEC (20 * HEAT_TURN_SEC)
 
 /* A window of read-ahead is at most a few MiB (read_ahead_kb): no reader is that slow. The age is
  * cut to whole seconds. */
@@ -51,14 +51,24 @@ static void heat_switch(struct heat *h, bool on, uint64_t now_usec)
 {
 	if (watch_sense(h->watch, on) < 0 && on)
 		return;
+	h->turns += on;
 	h->is_on = on;
 	h->since_usec = now_usec;
+}
+
+/* How long what the sensor does now lasts. Multiples of the golden ratio, without their whole
+ * parts, spread as evenly as can be (Knuth, TAOCP volume 3, 6.4: Fibonacci hashing). */
+static uint64_t turn_usec(const struct heat *h)
+{
+	uint64_t spread = HEAT_OFF_MOST_USEC - HEAT_OFF_LEAST_USEC;
+	uint32_t part = h->turns * 0x9e3779b9u;
+
+	return h->is_on ? HEAT_ON_USEC : HEAT_OFF_LEAST_USEC + (spread * part >> 32);
 }
 
 uint64_t heat_turn(struct heat *h, bool needed, uint64_t now_usec)
 {
 	uint64_t passed = now_usec - h->since_usec;
-	uint64_t due = h->is_on ? HEAT_DUTY_ON_USEC : HEAT_DUTY_PERIOD_USEC - HEAT_DUTY_ON_USEC;
 
 	if (!has_sensor(h))
 		return UINT64_MAX;
@@ -67,8 +77,8 @@ uint64_t heat_turn(struct heat *h, bool needed, uint64_t now_usec)
 			heat_switch(h, true, now_usec);
 		return UINT64_MAX;
 	}
-	if (passed < due)
-		return due - passed;
+	if (passed < turn_usec(h))
+		return turn_usec(h) - passed;
 	heat_switch(h, !h->is_on, now_usec);
-	return h->is_on ? HEAT_DUTY_ON_USEC : HEAT_DUTY_PERIOD_USEC - HEAT_DUTY_ON_USEC;
+	return turn_usec(h);
 }

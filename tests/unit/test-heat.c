@@ -107,15 +107,15 @@ static void test_flags_count_until_the_sensor_has_seen_enough(void **state)
 	assert_false(look().hot);
 }
 
-static void test_not_seen_in_three_turns_is_cold(void **state)
+static void test_not_seen_in_twenty_turns_is_cold(void **state)
 {
 	(void)state;
 	heat.is_on = false;
 	page.flags = SCAN_ACTIVE;
 	told.uses = 3;
-	told.age_sec = 59;
+	told.age_sec = 20 * HEAT_TURN_SEC - 1;
 	assert_true(look().hot);
-	told.age_sec = 60;
+	told.age_sec++;
 	assert_false(look().hot);
 	told.known = false;
 	assert_true(look().hot);
@@ -187,21 +187,66 @@ static void test_the_sensor_is_on_while_it_is_needed(void **state)
 	assert_int_equal(heat.since_usec, NOW);
 }
 
-static void test_the_sensor_takes_turns(void **state)
-{
-	uint64_t now = NOW, on = 0, wait;
+#define TURNS 20
 
-	(void)state;
+/* Turns the sensor on and off, and tells when it was turned on. */
+static uint64_t take_turns(uint64_t starts[TURNS])
+{
+	uint64_t now = NOW, wait;
+
 	heat.is_on = sensing = false;
 	heat.since_usec = NOW;
-	for (int i = 0; i < 21; i++) {
+	for (int i = 0; i < TURNS;) {
 		wait = heat_turn(&heat, false, now);
 		assert_true(wait > 0 && wait < UINT64_MAX);
-		on += sensing ? wait : 0;
+		if (sensing) {
+			starts[i++] = now;
+			assert_int_equal(wait, HEAT_ON_USEC);
+		}
 		now += wait;
 	}
-	assert_int_equal(on, 10 * HEAT_DUTY_ON_USEC);
-	assert_int_equal(now - NOW, 10 * HEAT_DUTY_PERIOD_USEC + 18 * SECOND);
+	return now - NOW;
+}
+
+static void test_the_sensor_takes_turns(void **state)
+{
+	uint64_t starts[TURNS], took;
+
+	(void)state;
+	took = take_turns(starts);
+	assert_in_range(took, (TURNS - 1) * HEAT_TURN_SEC * SECOND,
+			(TURNS + 1) * HEAT_TURN_SEC * SECOND);
+}
+
+/* Of a hundred users that begin at different times and come again every so often, how many no turn
+ * sees. */
+static unsigned unseen(const uint64_t starts[TURNS], uint64_t every_usec)
+{
+	unsigned missed = 0;
+
+	for (uint64_t n = 0; n < 100; n++) {
+		bool seen = false;
+
+		for (int i = 0; i < TURNS; i++) {
+			uint64_t since = (starts[i] - n * every_usec / 100) % every_usec;
+
+			seen = seen || !since || every_usec - since < HEAT_ON_USEC;
+		}
+		missed += !seen;
+	}
+	return missed;
+}
+
+static void test_what_is_used_regularly_is_seen_in_some_turn(void **state)
+{
+	uint64_t starts[TURNS];
+
+	(void)state;
+	take_turns(starts);
+	for (uint64_t every = SECOND; every <= 10 * SECOND; every += SECOND / 4)
+		assert_int_equal(unseen(starts, every), 0);
+	for (uint64_t every = 10 * SECOND; every <= 30 * SECOND; every += SECOND / 4)
+		assert_in_range(unseen(starts, every), 0, 40);
 }
 
 static void test_a_sensor_that_fails_is_not_on(void **state)
@@ -223,12 +268,13 @@ int main(void)
 		cmocka_unit_test_setup(test_used_twice_and_lately_is_hot, setup),
 		cmocka_unit_test_setup(test_flags_that_never_grow_cold_do_not_count, setup),
 		cmocka_unit_test_setup(test_flags_count_until_the_sensor_has_seen_enough, setup),
-		cmocka_unit_test_setup(test_not_seen_in_three_turns_is_cold, setup),
+		cmocka_unit_test_setup(test_not_seen_in_twenty_turns_is_cold, setup),
 		cmocka_unit_test_setup(test_without_a_sensor_flags_are_all_there_is, setup),
 		cmocka_unit_test_setup(test_read_ahead_is_awaited_for_two_seconds, setup),
 		cmocka_unit_test_setup(test_unknown_ages_are_unknown, setup),
 		cmocka_unit_test_setup(test_a_tail_goes_by_its_head, setup),
 		cmocka_unit_test_setup(test_the_sensor_is_on_while_it_is_needed, setup),
+		cmocka_unit_test_setup(test_what_is_used_regularly_is_seen_in_some_turn, setup),
 		cmocka_unit_test_setup(test_the_sensor_takes_turns, setup),
 		cmocka_unit_test_setup(test_a_sensor_that_fails_is_not_on, setup),
 	};
