@@ -36,7 +36,7 @@ def _states(demo):
 
 
 def kill_in_mid_work(demo):
-    report, alpha, bravo = demo.report, demo.alpha, demo.bravo
+    report, bravo = demo.report, demo.bravo
     report.head("One guest and the daemon die in mid-work")
     begun = demo.lab.begin_pagepact("reclaim")
     # In mid-work: evictions have begun, which a guest's falling cache shows.

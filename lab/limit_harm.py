@@ -3,7 +3,6 @@
 import time
 
 from lab import process, stream, workload
-from lab.limit_state import LIMIT_BYTES
 from lab.report import MIB, mib
 from lab.say import step
 

@@ -19,22 +19,26 @@ def bounds(ratios):
     return statistics.median(ratios), medians[int(0.05 * DRAWS)], medians[int(0.95 * DRAWS) - 1]
 
 
-def measure(one, other, least, most, width):
+def measure(one, other, least, most, width, pairs=None):
     """[(one(), other())] of at least `least` pairs, and of more, at most `most`, until the ratio's bounds are no farther apart
-    than `width`: how many depends on the noise, never on which variant is ahead."""
-    pairs = []
-    while len(pairs) < most:
+    than `width`: how many depends on the noise, never on which variant is ahead. They are added to `pairs`, so that what was
+    interrupted can be gone on with."""
+    pairs = [] if pairs is None else pairs
+    while not _enough(pairs, least, most, width):
         if len(pairs) % 2:
             second = other()
             pairs.append((one(), second))
         else:
             first = one()
             pairs.append((first, other()))
-        if len(pairs) >= least:
-            _, lower, upper = bounds([a / b for a, b in pairs])
-            if upper - lower <= width:
-                break
     return pairs
+
+
+def _enough(pairs, least, most, width):
+    if not least <= len(pairs) < most:
+        return len(pairs) >= most
+    _, lower, upper = bounds([a / b for a, b in pairs])
+    return upper - lower <= width
 
 
 def report(report, name, pairs):

@@ -235,16 +235,6 @@ static int owner_file(struct census *c, const struct scan_owner *o)
 	return r < 0 ? r : number;
 }
 
-static int runs_flush(struct census *c)
-{
-	int r = 0;
-
-	if (c->runs_count && c->ops && c->ops->runs)
-		r = c->ops->runs(c->runs, c->runs_count, c->userdata);
-	c->runs_count = 0;
-	return r;
-}
-
 static uint32_t run_flags(const struct scan_page *p)
 {
 	return (p->flags & SCAN_MAPPED ? WIRE_PAGE_MAPPED : 0) |
@@ -266,6 +256,18 @@ static void placed_add(struct census *c, const struct wire_run *run)
 
 	c->totals.placed += placed;
 	c->totals.unplaced[WIRE_UNPLACED_ENCODED] += run->count - placed;
+}
+
+static int runs_flush(struct census *c)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < c->runs_count; i++)
+		placed_add(c, &c->runs[i]);
+	if (c->runs_count && c->ops && c->ops->runs)
+		r = c->ops->runs(c->runs, c->runs_count, c->userdata);
+	c->runs_count = 0;
+	return r;
 }
 
 static bool run_extend(struct wire_run *run, const struct wire_run *next)
@@ -311,7 +313,6 @@ static int page_add(struct census *c, const struct scan_page *p, const struct sc
 
 	e->cached_pages++;
 	e->mapped_pages += (p->flags & SCAN_MAPPED) != 0;
-	placed_add(c, &next);
 	return run_add(c, &next);
 }
 

@@ -4,10 +4,8 @@ import base64
 import errno
 import json
 import os
-import shutil
 import struct
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 
 from lab import measures, wire
 from lab.guest import Guest
+import matrix
 
 KERNELS = ("6.1", "6.12")
 PROBE = (Path(__file__).parent / "probe.py").read_text()
@@ -43,6 +42,9 @@ class Machine:
         self.guest.wait_ready()
         self.guest.run("mkdir -p /mnt/xfs && mount /dev/vdb /mnt/xfs && echo 0 >/proc/sys/vm/dirty_writeback_centisecs")
 
+    def stop(self):
+        self.guest.kill()
+
     def probe(self, call, *args, seconds=60):
         return json.loads(self.guest.python(PROBE, {"call": call, "args": args}, seconds))
 
@@ -64,18 +66,8 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def machines():
-    directory = Path(tempfile.mkdtemp(prefix="pagepact-agent-", dir="/var/tmp"))
-    started = {}
-    try:
-        for kernel in KERNELS:
-            started[kernel] = Machine(kernel, directory)
-        for machine in started.values():
-            machine.prepare()
-        yield started
-    finally:
-        for machine in started.values():
-            machine.guest.kill()
-        shutil.rmtree(directory, ignore_errors=True)
+    with matrix.machines("agent", KERNELS, Machine) as made:
+        yield made
 
 
 @pytest.fixture(params=KERNELS)

@@ -4,7 +4,6 @@ import errno
 import json
 import shutil
 import statistics
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,9 @@ import pytest
 from lab import images
 from lab.guest import Guest
 from lab.lab import build_directory
-from matrix import kernels
+import matrix
 
-KERNELS = kernels("6.12", others=("6.1",))
+KERNELS = matrix.kernels("6.12", others=("6.1",))
 INSIDE = (Path(__file__).parent / "files_inside.py").read_text()
 EXT4, XFS, BTRFS, EROFS, F2FS, VFAT, TMPFS = 0xEF53, 0x58465342, 0x9123683E, 0xE0F5E1E2, 0xF2F52010, 0x4D44, 0x01021994
 GONE = {errno.ESTALE, errno.ENODEV}
@@ -57,6 +56,9 @@ class Machine:
             vdh vfat vfat
             end""")
 
+    def stop(self):
+        self.guest.kill()
+
     def call(self, name, *args, seconds=120):
         return json.loads(self.guest.python(INSIDE, {"call": name, "args": args}, seconds))
 
@@ -65,19 +67,8 @@ class Machine:
 def machines():
     if not shutil.which("qemu-system-x86_64"):
         pytest.skip("QEMU is not installed")
-    directory = Path(tempfile.mkdtemp(prefix="pagepact-files-", dir="/var/tmp"))
-    started = {}
-    try:
-        for kernel in KERNELS:
-            (directory / kernel).mkdir()
-            started[kernel] = Machine(kernel, directory / kernel)
-        for machine in started.values():
-            machine.prepare()
-        yield started
-    finally:
-        for machine in started.values():
-            machine.guest.kill()
-        shutil.rmtree(directory, ignore_errors=True)
+    with matrix.machines("files", KERNELS, Machine) as made:
+        yield made
 
 
 @pytest.fixture(params=KERNELS)

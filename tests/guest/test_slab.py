@@ -3,16 +3,14 @@
 import errno
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from lab.guest import Guest
-from matrix import kernels
+import matrix
 
-KERNELS = kernels("6.1", others=("6.12",))
+KERNELS = matrix.kernels("6.1", others=("6.12",))
 PROBE = (Path(__file__).parent / "slab_probe.py").read_text()
 BUILD = Path(os.environ.get("PAGEPACT_BUILD", Path(__file__).resolve().parents[2] / "build"))
 MIB = 1 << 20
@@ -27,6 +25,13 @@ class Machine:
         files = {"slab-tool": BUILD / "tests/slab-tool", "agent": BUILD / "src/guest/pagepact-agent"}
         self.guest = Guest(f"slab-{kernel}", directory, kernel=kernel, memory_mib=512, files=files).start()
 
+    def prepare(self):
+        self.guest.wait_ready()
+        self.probe("watch")
+
+    def stop(self):
+        self.guest.kill()
+
     def probe(self, call, *args):
         return json.loads(self.guest.python(PROBE, {"call": call, "args": args}, 120))
 
@@ -36,19 +41,8 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def machines():
-    directory = Path(tempfile.mkdtemp(prefix="pagepact-slab-", dir="/var/tmp"))
-    started = {}
-    try:
-        for kernel in KERNELS:
-            started[kernel] = Machine(kernel, directory)
-        for machine in started.values():
-            machine.guest.wait_ready()
-            machine.probe("watch")
-        yield started
-    finally:
-        for machine in started.values():
-            machine.guest.kill()
-        shutil.rmtree(directory, ignore_errors=True)
+    with matrix.machines("slab", KERNELS, Machine) as made:
+        yield made
 
 
 @pytest.fixture(params=KERNELS)

@@ -5,9 +5,7 @@ This machine may page out idle cache by itself: what is resident after a read ma
 """
 import json
 import os
-import shutil
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
@@ -18,9 +16,9 @@ import watching
 from lab.guest import Guest
 from lab.process import wait_for
 from test_agent import PROBE, agent_path, pages_of
-from matrix import kernels
+import matrix
 
-KERNELS = kernels("6.1", others=("6.12",))
+KERNELS = matrix.kernels("6.1", others=("6.12",))
 MAGIC = {"ext4": 0xEF53, "xfs": 0x58465342}
 EVERYTHING = 10 ** 12
 HUGETLBFS = 0x958458F6
@@ -131,21 +129,14 @@ class NativeMachine(Machine):
         self.child.wait()
 
 
+def make_machine(kernel, directory):
+    return NativeMachine(directory) if kernel == "native" else GuestMachine(kernel, directory)
+
+
 @pytest.fixture(scope="module")
 def machines():
-    directory = Path(tempfile.mkdtemp(prefix="pagepact-watch-", dir="/var/tmp"))
-    started = {}
-    try:
-        for kernel in KERNELS:
-            started[kernel] = GuestMachine(kernel, directory)
-        started["native"] = NativeMachine(directory)
-        for machine in started.values():
-            machine.prepare()
-        yield started
-    finally:
-        for machine in started.values():
-            machine.stop()
-        shutil.rmtree(directory, ignore_errors=True)
+    with matrix.machines("watch", (*KERNELS, "native"), make_machine) as made:
+        yield made
 
 
 @pytest.fixture(params=(*KERNELS, "native"))
