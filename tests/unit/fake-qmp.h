@@ -201,7 +201,7 @@ static void client_ready(struct client *client, struct fake *fake)
 {
 	fake_start(fake, GREETING);
 	client_start(client, fake->path);
-	assert_true(test_run(event, &client->ready, 1000));
+	assert_true(test_run(event, &client->ready));
 }
 
 static void on_reply(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)

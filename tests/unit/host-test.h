@@ -12,12 +12,15 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <systemd/sd-event.h>
 #include <time.h>
@@ -34,8 +37,11 @@ static inline uint64_t test_now(void)
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
+/* How long a test waits for what must happen: only one that fails waits so long. */
+#define TEST_WAIT_MSEC 20000
+
 /* Runs the loop until @flag, for at most @msec; returns whether the flag came. */
-static inline bool test_run(sd_event *event, const bool *flag, unsigned int msec)
+static inline bool test_run_for(sd_event *event, const bool *flag, unsigned int msec)
 {
 	uint64_t end = test_now() + msec * 1000ULL, now;
 
@@ -44,12 +50,17 @@ static inline bool test_run(sd_event *event, const bool *flag, unsigned int msec
 	return *flag;
 }
 
+static inline bool test_run(sd_event *event, const bool *flag)
+{
+	return test_run_for(event, flag, TEST_WAIT_MSEC);
+}
+
 /* Lets the loop go on for a while, for what must not happen. */
 static inline void test_idle(sd_event *event, unsigned int msec)
 {
 	bool never = false;
 
-	assert_false(test_run(event, &never, msec));
+	assert_false(test_run_for(event, &never, msec));
 }
 
 static inline void test_folder(char path[64])
@@ -86,8 +97,26 @@ static inline bool test_have(const char *program)
 	return system(command) == 0;
 }
 
-/* Starts QEMU with @args (ended by NULL) in @folder, a QMP socket "qmp" in it, and waits for that;
- * dies with the test. */
+/* Whether the QMP server at @path greeted. On a busy machine QEMU needs longer for its first
+ * greeting than a client of ours waits. */
+static inline bool test_qemu_greeted(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct pollfd ready = { .fd = fd, .events = POLLIN };
+	bool greeted;
+	char byte;
+
+	assert_true(fd >= 0);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	greeted = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+		  poll(&ready, 1, TEST_WAIT_MSEC) == 1 && recv(fd, &byte, 1, 0) == 1;
+	close(fd);
+	return greeted;
+}
+
+/* Starts QEMU with @args (ended by NULL) in @folder, a QMP socket "qmp" in it, and waits until that
+ * answers; dies with the test. */
 static inline pid_t test_qemu(const char *folder, const char *const *args)
 {
 	const char *argv[64] = {
@@ -110,11 +139,13 @@ static inline pid_t test_qemu(const char *folder, const char *const *args)
 		_exit(127);
 	}
 	assert_true(pid > 0);
-	for (int i = 0; i < 1000 && access(path, F_OK) < 0; i++) {
+	for (uint64_t end = test_now() + TEST_WAIT_MSEC * 1000ULL; test_now() < end;) {
 		assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+		if (test_qemu_greeted(path))
+			return pid;
 		nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
 	}
-	assert_int_equal(access(path, F_OK), 0);
+	fail_msg("QEMU did not greet at %s", path);
 	return pid;
 }
 

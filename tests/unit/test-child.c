@@ -51,7 +51,7 @@ static struct child *start(struct seen *seen, struct child_spec spec)
 static void run(struct seen *seen, struct child_spec spec)
 {
 	start(seen, spec);
-	assert_true(test_run(event, &seen->done, 6000));
+	assert_true(test_run(event, &seen->done));
 	assert_int_equal(seen->calls, 1);
 }
 
@@ -146,7 +146,7 @@ static void test_deadline(void **state)
 		    .deadline_usec = begin + 100000 });
 	assert_int_equal(seen.result, -ETIMEDOUT);
 	assert_int_equal(seen.status, CHILD_STATUS_UNKNOWN);
-	assert_true(test_now() - begin < 2000000);
+	assert_true(test_now() - begin < TEST_WAIT_MSEC * 1000ULL);
 	assert_no_children();
 	/* A deadline that is over already. */
 	run(&seen, (struct child_spec){ .argv = (const char *const[]){ "sleep", "60", NULL },
@@ -194,7 +194,7 @@ static void test_grandchild(void **state)
 	(void)state;
 	run_shell(&seen, "sleep 60 & echo $!");
 	assert_int_equal(seen.result, 0);
-	assert_true(test_now() - begin < 2000000);
+	assert_true(test_now() - begin < TEST_WAIT_MSEC * 1000ULL);
 	pid = atoi(seen.out);
 	assert_true(pid > 1);
 	/* Gone, or a zombie that init has yet to reap. */
@@ -336,7 +336,7 @@ static void test_many(void **state)
 	for (size_t i = 0; i < 20; i++)
 		start(&seen[i], (struct child_spec){ .fn = fn_answer, .arg = (void *)"x" });
 	for (size_t i = 0; i < 20; i++)
-		assert_true(test_run(event, &seen[i].done, 5000));
+		assert_true(test_run(event, &seen[i].done));
 	for (size_t i = 0; i < 20; i++)
 		assert_string_equal(seen[i].out, "x");
 	assert_no_children();
@@ -376,7 +376,7 @@ static void test_standard_closed(void **state)
 		start(&seen,
 		      (struct child_spec){ .argv = (const char *const[]){
 						   "sh", "-c", "cat; echo a; echo b >&2", NULL } });
-		test_run(event, &seen.done, 5000);
+		test_run(event, &seen.done);
 		_exit(seen.calls == 1 && seen.result == 0 && strcmp(seen.out, "a\n") == 0 &&
 				      strcmp(seen.error, "b") == 0
 			      ? 0

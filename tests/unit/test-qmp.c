@@ -25,19 +25,19 @@ static void test_answers(void **state)
 
 	(void)state;
 	client_ready(&client, &fake);
-	ask(&client, &a, "query-a", 1000);
-	ask(&client, &b, "query-b", 1000);
+	ask(&client, &a, "query-a", 10000);
+	ask(&client, &b, "query-b", 10000);
 	test_idle(event, 20);
 	assert_string_equal(fake.received, "{\"execute\":\"query-a\",\"id\":2}\n"
 					   "{\"execute\":\"query-b\",\"id\":3}\n");
 	/* In the other order, in two pieces, with an event between, spread over lines. */
 	fake_send(&fake,
 		  "{\"return\": {\"x\": [1, \"}\\\"\"]}, \"id\": 3}\n{\"event\": \"STOP\", ");
-	assert_true(test_run(event, &b.done, 1000));
+	assert_true(test_run(event, &b.done));
 	assert_string_equal(b.value, "{\"x\":[1,\"}\\\"\"]}");
 	fake_send(&fake, "\"timestamp\": {}}\n{\n  \"error\": {\"class\": \"DeviceNotActive\",\n"
 			 "\"desc\": \"No\\nballoon\\u001b[1m\"},\n\"id\": 2\n}\n");
-	assert_true(test_run(event, &a.done, 1000));
+	assert_true(test_run(event, &a.done));
 	assert_string_equal(client.event_name, "STOP");
 	assert_int_equal(a.result, -EREMOTEIO);
 	assert_string_equal(a.error_class, "DeviceNotActive");
@@ -63,12 +63,12 @@ static void test_wrong_answers(void **state)
 		  "{\"return\": {}, \"id\": 1}{\"event\": 7}"
 		  "{\"return\": 18446744073709551615, \"id\": 77}"
 		  "{\"error\": {\"class\": \"GenericError\", \"desc\": \"x\"}}\n");
-	assert_true(test_run(event, &a.done, 1000));
+	assert_true(test_run(event, &a.done));
 	assert_int_equal(a.result, -ETIMEDOUT);
 	assert_string_equal(a.error, "query-a: QEMU did not answer in time");
 	/* The late answer belongs to nobody, and an answer comes once. */
 	fake_send(&fake, "{\"return\": {}, \"id\": 2}\n");
-	ask(&client, &a, "query-b", 1000);
+	ask(&client, &a, "query-b", 10000);
 	test_idle(event, 10);
 	fake_send(&fake, "{\"return\": 5, \"id\": 3}{\"return\": 6, \"id\": 3}\n");
 	test_idle(event, 20);
@@ -76,10 +76,10 @@ static void test_wrong_answers(void **state)
 	assert_string_equal(a.value, "5");
 	free(a.value);
 	/* A number beyond 63 bits costs precision, not the answer. */
-	ask(&client, &a, "query-c", 1000);
+	ask(&client, &a, "query-c", 10000);
 	test_idle(event, 10);
 	fake_send(&fake, "{\"return\": {\"n\": 18446744073709551615}, \"id\": 4}\n");
-	assert_true(test_run(event, &a.done, 1000));
+	assert_true(test_run(event, &a.done));
 	assert_int_equal(a.result, 0);
 	free(a.value);
 	end(&client, &fake);
@@ -97,13 +97,13 @@ static void test_drip_reply(void **state)
 	begin = test_now();
 	ask(&client, &a, "query-a", 250);
 	fake_drip_start(&fake, "{\"return\": {}, \"id\": 2}\n", 20000);
-	assert_true(test_run(event, &a.done, 1000));
+	assert_true(test_run(event, &a.done));
 	assert_int_equal(a.result, -ETIMEDOUT);
-	assert_in_range(test_now() - begin, 249000, 2000000);
-	ask(&client, &a, "query-b", 1000);
+	assert_in_range(test_now() - begin, 249000, TEST_WAIT_MSEC * 1000ULL);
+	ask(&client, &a, "query-b", 10000);
 	test_idle(event, 400);
 	fake_send(&fake, "{\"return\": {}, \"id\": 3}\n");
-	assert_true(test_run(event, &a.done, 1000));
+	assert_true(test_run(event, &a.done));
 	assert_int_equal(a.result, 0);
 	free(a.value);
 	end(&client, &fake);
@@ -133,7 +133,7 @@ static void test_no_greeting(void **state)
 		qemu = test_qemu(folder, (const char *const[]){ "-S", "-m", "32", NULL });
 		snprintf(path, sizeof(path), "%s/qmp", folder);
 		client_start(&first, path);
-		assert_true(test_run(event, &first.ready, 1500));
+		assert_true(test_run(event, &first.ready));
 		assert_int_equal(qmp_peer_pid(first.qmp), qemu);
 		begin = test_now();
 		client_start(&busy, path);
@@ -148,15 +148,15 @@ static void test_no_greeting(void **state)
 		(void)connect(fds[i], (struct sockaddr *)&address, sizeof(address));
 	}
 	client_start(&full, full_fake.path);
-	assert_true(test_run(event, &full.closed, 500));
+	assert_true(test_run(event, &full.closed));
 	assert_int_equal(full.reason, -EBUSY);
 
 	while (drip_fake.fd < 0)
 		sd_event_run(event, 1000);
 	fake_drip_start(&drip_fake, GREETING, 50000);
-	assert_true(test_run(event, &silent.closed, 4000));
-	assert_true(test_run(event, &drip.closed, 2500));
-	assert_true(test_run(event, &mute.closed, 2500));
+	assert_true(test_run(event, &silent.closed));
+	assert_true(test_run(event, &drip.closed));
+	assert_true(test_run(event, &mute.closed));
 	assert_int_equal(silent.reason, -EBUSY);
 	assert_int_equal(drip.reason, -EBUSY);
 	assert_int_equal(mute.reason, -ETIMEDOUT);
@@ -166,16 +166,16 @@ static void test_no_greeting(void **state)
 	assert_non_null(strstr(silent.message, silent_fake.path));
 	assert_null(strstr(silent.message, "%"));
 	if (have_qemu) {
-		assert_true(test_run(event, &busy.closed, 4000));
+		assert_true(test_run(event, &busy.closed));
 		assert_int_equal(busy.reason, -EBUSY);
 		assert_false(first.closed);
 		test_qemu_stop(qemu);
-		assert_true(test_run(event, &first.closed, 1000));
+		assert_true(test_run(event, &first.closed));
 		assert_int_equal(first.reason, -ECONNRESET);
 		qmp_free(busy.qmp);
 		qmp_free(first.qmp);
 	}
-	assert_true(test_now() - begin < 8000000);
+	assert_true(test_now() - begin < TEST_WAIT_MSEC * 1000ULL);
 	for (size_t i = 0; i < 8; i++)
 		close(fds[i]);
 	end(&silent, &silent_fake);
@@ -191,7 +191,7 @@ static void refused(const char *bytes, int reason, const char *text)
 
 	fake_start(&fake, bytes);
 	client_start(&client, fake.path);
-	assert_true(test_run(event, &client.closed, 1000));
+	assert_true(test_run(event, &client.closed));
 	assert_int_equal(client.reason, reason);
 	if (!strstr(client.message, text))
 		fail_msg("\"%s\" is not in \"%s\"", text, client.message);
@@ -221,7 +221,7 @@ static void test_no_socket(void **state)
 	snprintf(path, sizeof(path), "%s/none", folder);
 	client_start(&client, path);
 	assert_false(client.closed);
-	assert_true(test_run(event, &client.closed, 500));
+	assert_true(test_run(event, &client.closed));
 	assert_int_equal(client.reason, -ENOENT);
 	assert_non_null(strstr(client.message, "no such socket"));
 	qmp_free(client.qmp);
@@ -229,7 +229,7 @@ static void test_no_socket(void **state)
 	fake_start(&fake, NULL);
 	fake_stop(&fake);
 	client_start(&client, fake.path);
-	assert_true(test_run(event, &client.closed, 500));
+	assert_true(test_run(event, &client.closed));
 	assert_int_equal(client.reason, -ECONNREFUSED);
 	qmp_free(client.qmp);
 
@@ -284,7 +284,7 @@ static void test_disconnect(void **state)
 	/* One answer whole and one half, then the end: the whole one counts. */
 	fake_send(&fake, "{\"return\": {}, \"id\": 2}\n{\"return\": {\"x");
 	fake_hang_up(&fake);
-	assert_true(test_run(event, &client.closed, 1000));
+	assert_true(test_run(event, &client.closed));
 	assert_int_equal(client.reason, -ECONNRESET);
 	assert_int_equal(a.result, 0);
 	assert_int_equal(b.result, -ECONNRESET);
@@ -314,7 +314,7 @@ static void test_limits(void **state)
 				     &answers[QMP_OUTSTANDING_MAX], NULL),
 			 -ENOBUFS);
 	for (size_t i = 0; i < QMP_OUTSTANDING_MAX; i++)
-		assert_true(test_run(event, &answers[i].done, 500));
+		assert_true(test_run(event, &answers[i].done));
 	assert_int_equal(answers[3].result, -ETIMEDOUT);
 	/* Too much to send at once. */
 	large = calloc(1, QMP_OUTPUT_MAX);
@@ -375,23 +375,23 @@ static void test_free_in_callbacks(void **state)
 	fake_start(&fake, GREETING);
 	client_start(&client, fake.path);
 	client.free_when_ready = true;
-	assert_true(test_run(event, &client.ready, 1000));
+	assert_true(test_run(event, &client.ready));
 	assert_null(client.qmp);
 	fake_stop(&fake);
 
 	fake_start(&fake, "nonsense");
 	client_start(&client, fake.path);
 	client.free_when_closed = true;
-	assert_true(test_run(event, &client.closed, 1000));
+	assert_true(test_run(event, &client.closed));
 	fake_stop(&fake);
 
 	/* In a reply, with more of them in the buffer and one outstanding. */
 	client_ready(&client, &fake);
-	ask(&client, &a, "query-a", 1000);
-	ask(&client, &b, "query-b", 1000);
+	ask(&client, &a, "query-a", 10000);
+	ask(&client, &b, "query-b", 10000);
 	test_idle(event, 10);
 	fake_send(&fake, "{\"return\": {}, \"id\": 2}\n{\"return\": {}, \"id\": 3}\n");
-	assert_true(test_run(event, &a.done, 1000));
+	assert_true(test_run(event, &a.done));
 	test_idle(event, 20);
 	assert_false(b.done);
 	assert_false(client.closed);
@@ -400,11 +400,11 @@ static void test_free_in_callbacks(void **state)
 
 	/* In a reply that the end of the connection brings. */
 	client_ready(&client, &fake);
-	ask(&client, &a, "query-a", 1000);
-	ask(&client, &b, "query-b", 1000);
+	ask(&client, &a, "query-a", 10000);
+	ask(&client, &b, "query-b", 10000);
 	test_idle(event, 10);
 	fake_hang_up(&fake);
-	assert_true(test_run(event, &a.done, 1000));
+	assert_true(test_run(event, &a.done));
 	test_idle(event, 20);
 	assert_false(b.done);
 	assert_false(client.closed);
@@ -414,7 +414,7 @@ static void test_free_in_callbacks(void **state)
 	client_ready(&client, &fake);
 	ask(&client, &a, "query-a", 10);
 	ask(&client, &b, "query-b", 10);
-	assert_true(test_run(event, &a.done, 1000));
+	assert_true(test_run(event, &a.done));
 	test_idle(event, 20);
 	assert_false(b.done);
 	fake_stop(&fake);
@@ -433,42 +433,42 @@ static void test_qemu_commands(void **state)
 	qemu = test_qemu(folder, (const char *const[]){ "-S", "-m", "32", NULL });
 	snprintf(path, sizeof(path), "%s/qmp", folder);
 	client_start(&client, path);
-	assert_true(test_run(event, &client.ready, 2000));
+	assert_true(test_run(event, &client.ready));
 	assert_true(strlen(qmp_version(client.qmp)) >= 5);
-	ask(&client, &a, "query-status", 2000);
-	assert_true(test_run(event, &a.done, 2000));
+	ask(&client, &a, "query-status", 10000);
+	assert_true(test_run(event, &a.done));
 	assert_non_null(strstr(a.value, "\"prelaunch\""));
 	free(a.value);
-	ask(&client, &a, "no-such-command", 2000);
-	assert_true(test_run(event, &a.done, 2000));
+	ask(&client, &a, "no-such-command", 10000);
+	assert_true(test_run(event, &a.done));
 	assert_int_equal(a.result, -EREMOTEIO);
 	assert_string_equal(a.error_class, "CommandNotFound");
-	ask(&client, &a, "cont", 2000);
-	assert_true(test_run(event, &client.got_event, 2000));
+	ask(&client, &a, "cont", 10000);
+	assert_true(test_run(event, &client.got_event));
 	assert_string_equal(client.event_name, "RESUME");
-	assert_true(test_run(event, &a.done, 2000));
+	assert_true(test_run(event, &a.done));
 	free(a.value);
 	a = (struct answer){ 0 };
 	assert_int_equal(
-		qmp_send_hmp(client.qmp, "info version", test_now() + 2000000, on_reply, &a, NULL),
+		qmp_send_hmp(client.qmp, "info version", test_now() + 10000000, on_reply, &a, NULL),
 		0);
-	assert_true(test_run(event, &a.done, 2000));
+	assert_true(test_run(event, &a.done));
 	assert_non_null(strstr(a.value, qmp_version(client.qmp)));
 	free(a.value);
 	/* Stopped: it owes an answer for as long as it likes, and we wait for as long as we like.
 	 */
 	kill(qemu, SIGSTOP);
 	ask(&client, &a, "query-status", 100);
-	assert_true(test_run(event, &a.done, 500));
+	assert_true(test_run(event, &a.done));
 	assert_int_equal(a.result, -ETIMEDOUT);
 	assert_false(client.closed);
 	kill(qemu, SIGCONT);
-	ask(&client, &a, "query-status", 2000);
-	assert_true(test_run(event, &a.done, 2000));
+	ask(&client, &a, "query-status", 10000);
+	assert_true(test_run(event, &a.done));
 	assert_int_equal(a.result, 0);
 	free(a.value);
 	test_qemu_stop(qemu);
-	assert_true(test_run(event, &client.closed, 1000));
+	assert_true(test_run(event, &client.closed));
 	qmp_free(client.qmp);
 }
 

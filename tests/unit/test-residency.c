@@ -219,12 +219,12 @@ static void test_touch(void **state)
 
 	(void)state;
 	image_make(&image, 32 * MIB + 1);
-	image_cache(&image, 0, 50 << 12, POSIX_FADV_RANDOM);
-	image_cache(&image, 8 * MIB, MIB, POSIX_FADV_NORMAL);
-	image_cache(&image, 32 * MIB, 1, POSIX_FADV_RANDOM);
 	arg = (struct residency_touch_arg){ image.ref, asked, ARRAY_SIZE(asked) };
 
-	for (int attempt = 0; attempt < 5; attempt++) {
+	for (int attempt = 0; attempt < 50; attempt++) {
+		image_cache(&image, 0, 50 << 12, POSIX_FADV_RANDOM);
+		image_cache(&image, 8 * MIB, MIB, POSIX_FADV_NORMAL);
+		image_cache(&image, 32 * MIB, 1, POSIX_FADV_RANDOM);
 		_cleanup_free_ uint8_t *before = look_settled(&image), *after = NULL;
 		_cleanup_residency_ struct residency found = { 0 };
 		_cleanup_output_ struct output out = { 0 };

@@ -38,8 +38,12 @@ static void tell(uint64_t magic, uint64_t index, uint32_t count)
 {
 	static struct watch_run run;
 
-	run = (struct watch_run){ .mapping = 1, .inode = 2, .magic = magic, .device = 3,
-				  .index = index, .count = count };
+	run = (struct watch_run){ .mapping = 1,
+				  .inode = 2,
+				  .magic = magic,
+				  .device = 3,
+				  .index = index,
+				  .count = count };
 	told_runs = &run;
 	told_count = 1;
 	assert_int_equal(shed_drain(&shed, true), 0);
