@@ -44,7 +44,7 @@ class Throughput:
             self.free.append(_speed(bounded))
             bounded.read(FILL_BYTES)
             return _speed(bounded)
-        pairs.measure(limited, unlimited, 10, 24, 0.10, self.pairs)
+        pairs.measure(limited, unlimited, 10, 40, 0.05, self.pairs)
 
     def report(self, report):
         lower, _ = pairs.report(report, "throughput_ratio", self.pairs)

@@ -128,7 +128,8 @@ static int agent_serve(struct agent *a)
 		}
 		if (r < 0)
 			return log_error_errno(r, "The link failed: %m");
-		hangup_turn(a);
+		if (a->woken)
+			hangup_turn(a);
 		due = tend_turn(a, a->woken);
 	}
 }

@@ -79,6 +79,7 @@ void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin
 		return;
 	b->limit = *limit;
 	b->origin = origin;
+	b->is_unfinished = false;
 	if (limit->kind == LIMIT_TEXT_OFF) {
 		b->limit_pages = UINT64_MAX;
 		b->state = WIRE_STATE_OFF;
@@ -131,8 +132,19 @@ void bound_sample(struct bound *b, uint64_t now)
 	brake_update(&b->brake, &s);
 }
 
+/* What a turn left of its goal is gone on with. */
+static uint64_t node_goal(const struct bound *b, uint64_t limit, uint64_t unmapped, uint64_t left)
+{
+	uint64_t low = limit - limit / BELOW_DIVISOR;
+
+	if (unmapped > limit || (b->is_unfinished && left && unmapped > low))
+		return unmapped - low;
+	return 0;
+}
+
 uint64_t bound_measure(struct bound *b)
 {
+	struct shed_goal last = b->goal;
 	uint64_t room = UINT64_MAX;
 
 	memset(b->goal.pages, 0, sizeof(b->goal.pages));
@@ -151,8 +163,7 @@ uint64_t bound_measure(struct bound *b)
 			b->limit_pages += limit;
 		if (unmapped > limit && unmapped - limit > limit / BEHIND_DIVISOR)
 			b->is_behind = true;
-		if (unmapped > limit)
-			b->goal.pages[i] = unmapped - limit + limit / BELOW_DIVISOR;
+		b->goal.pages[i] = node_goal(b, limit, unmapped, last.pages[i]);
 		uint64_t left = unmapped < limit ? limit - unmapped : 0;
 		if (left < room)
 			room = left;
@@ -306,6 +317,7 @@ static uint64_t bound_work(struct bound *b, uint64_t now)
 {
 	uint64_t wait = rest_usec(b, now), cpu = thread_usec();
 
+	b->is_unfinished = false;
 	if (wait) {
 		b->state = WIRE_STATE_BRAKED;
 		return wait;
@@ -315,6 +327,7 @@ static uint64_t bound_work(struct bound *b, uint64_t now)
 	wait = r < 0 ? BLIND_USEC : goal_work(b, now);
 	shed_end(b->shed);
 	b->cpu_usec += thread_usec() - cpu;
+	b->is_unfinished = !wait && shed_goal_left(&b->goal);
 	b->state = !shed_goal_left(&b->goal) ? WIRE_STATE_UNDER
 		   : wait		     ? WIRE_STATE_KEPT
 					     : WIRE_STATE_OVER;

@@ -34,6 +34,7 @@ struct bound {
 	bool is_blind;	      /* the list of mounts could not be read */
 	bool lost_node;	      /* a node's counters could not be read: it has gone */
 	struct shed_goal goal;
+	bool is_unfinished; /* the last turn was over before its goal was met */
 	struct brake brake;
 	uint64_t sampled_usec; /* when the brake was told last */
 	struct budget cpu;

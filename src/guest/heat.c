@@ -30,7 +30,7 @@ struct heat_view heat_look(const struct heat *h, const struct scan_page *page, u
 
 	if (has_sensor(h)) {
 		struct watch_heat heat =
-			watch_heat(h->watch, frame, mapping, page->index - page->offset);
+			watch_heat(h->watch, frame, mapping, page->index - page->offset, now_usec);
 
 		view.hot = heat.known && heat.uses > 1 && heat.age_sec < h->hot_sec;
 		view.awaited = heat.known && !heat.uses && heat.age_sec < AWAITED_SEC &&

@@ -81,8 +81,10 @@ static bool excess_reclaim(struct rough *r, uint64_t begun)
 		status = piece_reclaim(r, b->goal.pages, &freed);
 		if (status <= 0 || nodes_count(b->nodes) < 0)
 			break;
+		b->is_unfinished = true;
 		bound_measure(b);
 	}
+	b->is_unfinished = status > 0 && shed_goal_left(&b->goal);
 	if (!shed_goal_left(&b->goal)) {
 		r->wait_usec = ROUGH_LOOK_USEC;
 		b->state = WIRE_STATE_UNDER;

@@ -17,7 +17,7 @@ struct sense {
 	bool wanted;
 	bool ending;
 	bool attached;
-	int error;
+	int error;	     /* read without it by sense_error() */
 	uint64_t since_usec; /* 0: not attached, or on its way in or out */
 	/* The thread's own. */
 	struct bpf_link *link;
@@ -42,7 +42,7 @@ static void sense_turn(struct sense *s, bool on)
 	int r = sense_switch(s, on);
 	pthread_mutex_lock(&s->lock);
 	if (r < 0) {
-		s->error = r;
+		__atomic_store_n(&s->error, r, __ATOMIC_RELAXED);
 		s->wanted = false;
 		return;
 	}
@@ -124,6 +124,11 @@ int sense_want(struct sense *s, bool on)
 	}
 	pthread_mutex_unlock(&s->lock);
 	return r;
+}
+
+int sense_error(const struct sense *s)
+{
+	return __atomic_load_n(&s->error, __ATOMIC_RELAXED);
 }
 
 int sense_state(struct sense *s, uint64_t *ret_since_ns)

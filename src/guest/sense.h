@@ -38,4 +38,7 @@ int sense_want(struct sense *s, bool on);
  */
 int sense_state(struct sense *s, uint64_t *ret_since_ns);
 
+/** sense_error() - the -errno of the attempt that failed, or 0; without a lock, for each page */
+int sense_error(const struct sense *s);
+
 #endif

@@ -261,7 +261,7 @@ static void piece_account(struct shed_piece *p)
 		if (p->piece.fates[i] != FATE_EVICTED)
 			continue;
 		watch_evicted(p->shed->heat->watch, p->key.device, p->key.inode, p->piece.index + i,
-			      p->age_class[i]);
+			      p->age_class[i], p->now_usec);
 		p->goal->pages[p->node[i]] -= p->goal->pages[p->node[i]] > 0;
 		p->goal->evicted++;
 		p->shed->evicted_pages++;

@@ -5,11 +5,13 @@
 
 _Static_assert(EVICTED_CLASSES == WIRE_AGE_CLASSES, "an entry holds every class of age");
 
-/* In seconds of 2^30 ns. */
+/* In seconds of 2^30 ns. A use since the time was read is one of now. */
 static unsigned stamp_age(unsigned second, uint64_t now_ns)
 {
-	return (stamp_second(now_ns >> STAMP_SECOND_SHIFT) + STAMP_SECONDS - second) %
-	       STAMP_SECONDS;
+	unsigned now = stamp_second(now_ns >> STAMP_SECOND_SHIFT);
+	unsigned age = (now + STAMP_SECONDS - second) % STAMP_SECONDS;
+
+	return age < STAMP_OLDEST ? age : 0;
 }
 
 /* The second of the use may have been almost over, and this one just begun. */

@@ -11,6 +11,8 @@
 /* Seconds of 2^30 ns after which a stamp says "long ago": with a sweep every minute none comes
  * near the 254 after which it would look new, and more than the last class of ages begins with. */
 #define STAMP_OLD 128
+/* None is so old, with a minute to spare: it is one of a time to come. */
+#define STAMP_OLDEST 240
 
 /* How long the sensor must have been on before a page without a stamp is known to be unused. */
 #define STAMP_SENSED_NS 10000000000ull

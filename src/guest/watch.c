@@ -357,7 +357,9 @@ static uint64_t sensing_ns(const struct watch *w, uint64_t now)
 
 	if (!w->sense || !w->skel->bss->sensing || sense_state(w->sense, &since) != 1)
 		return 0;
-	return now - (since > w->sense_ns ? since : w->sense_ns);
+	if (since < w->sense_ns)
+		since = w->sense_ns;
+	return now > since ? now - since : 0;
 }
 
 int watch_sense(struct watch *w, bool on)
@@ -389,14 +391,13 @@ bool watch_sensing(const struct watch *w)
 
 enum wire_heat watch_sensor(const struct watch *w)
 {
-	uint64_t since;
-
-	return w->sense && sense_state(w->sense, &since) >= 0 ? w->sensor : WIRE_HEAT_NONE;
+	return w->sense && sense_error(w->sense) >= 0 ? w->sensor : WIRE_HEAT_NONE;
 }
 
-struct watch_heat watch_heat(const struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index)
+struct watch_heat watch_heat(const struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index,
+			     uint64_t now_usec)
 {
-	struct stamp_clock clock = { .now_ns = now_ns(), .began_ns = w->began_ns };
+	struct stamp_clock clock = { .now_ns = now_usec * 1000, .began_ns = w->began_ns };
 	uint16_t stamp;
 
 	if (pfn >= w->stamps_count)
@@ -413,10 +414,10 @@ void watch_sweep(struct watch *w)
 }
 
 void watch_evicted(struct watch *w, uint32_t device, uint64_t inode, uint64_t index,
-		   unsigned age_class)
+		   unsigned age_class, uint64_t now_usec)
 {
 	struct watch_run page = { .device = device, .inode = inode, .index = index };
-	uint64_t now = now_ns();
+	uint64_t now = now_usec * 1000;
 
 	evicted_insert(w->evicted, w->evicted_by_class, &page, age_class, now);
 	__atomic_store_n(&w->skel->bss->evicted_until,

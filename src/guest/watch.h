@@ -100,8 +100,10 @@ enum wire_heat watch_sensor(const struct watch *w);
  * @pfn: of the first page of its folio
  * @mapping: the kernel's address of its address_space, as in struct scan_owner
  * @index: of the first page of its folio
+ * @now_usec: CLOCK_MONOTONIC; read once for many pages, because some guests' clocks are devices
  */
-struct watch_heat watch_heat(const struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index);
+struct watch_heat watch_heat(const struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index,
+			     uint64_t now_usec);
 
 /**
  * watch_sweep() - mark what was long ago as such; to be called every 60 s
@@ -118,9 +120,10 @@ unsigned watch_age_class(struct watch_heat heat);
  * added to the cache again within a minute
  * @device, @inode, @index: as in struct watch_run
  * @age_class: from watch_age_class(), before the eviction
+ * @now_usec: when it was looked at
  */
 void watch_evicted(struct watch *w, uint32_t device, uint64_t inode, uint64_t index,
-		   unsigned age_class);
+		   unsigned age_class, uint64_t now_usec);
 
 /**
  * struct watch_returns - pages evicted, and of those that could be followed for a minute or until

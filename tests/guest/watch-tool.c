@@ -113,7 +113,7 @@ static int heat(struct tool *t, int fd, unsigned long long index, unsigned count
 			continue;
 		}
 		struct watch_heat found =
-			watch_heat(t->watch, pfn, mapping, page->index - page->offset);
+			watch_heat(t->watch, pfn, mapping, page->index - page->offset, now_usec());
 		printf("%s[%u, %u, %u, %llu, %u]", separator, found.known, found.uses,
 		       found.age_sec, (unsigned long long)pfn, watch_age_class(found));
 	}
@@ -130,7 +130,8 @@ static int evict(struct tool *t, int fd, unsigned long long index, unsigned coun
 		return error_say(r);
 	const struct scan_owner *owner = memmap_owners(t->memmap, &owners);
 	for (unsigned i = 0; i < count; i++)
-		watch_evicted(t->watch, owner->device, owner->inode, index + i, age_class);
+		watch_evicted(t->watch, owner->device, owner->inode, index + i, age_class,
+			      now_usec());
 	return printf("{}\n");
 }
 

@@ -51,21 +51,24 @@ void watch_returns(const struct watch *w, struct watch_returns *ret)
 }
 
 void watch_evicted(struct watch *w, uint32_t device, uint64_t inode, uint64_t index,
-		   unsigned age_class)
+		   unsigned age_class, uint64_t now_usec)
 {
 	(void)w;
 	(void)device;
 	(void)inode;
 	(void)index;
 	(void)age_class;
+	(void)now_usec;
 }
 
-struct watch_heat watch_heat(const struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index)
+struct watch_heat watch_heat(const struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index,
+			     uint64_t now_usec)
 {
 	(void)w;
 	(void)pfn;
 	(void)mapping;
 	(void)index;
+	(void)now_usec;
 	return (struct watch_heat){ 0 };
 }
 

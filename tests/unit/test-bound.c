@@ -117,6 +117,34 @@ static void test_takes_the_excess_and_a_twentieth(void **state)
 	assert_int_equal(bound.limit_pages, 10000);
 }
 
+static uint64_t goal_at(uint64_t pages, bool is_unfinished)
+{
+	tell(pages);
+	assert_int_equal(nodes_count(&nodes), 0);
+	bound.is_unfinished = is_unfinished;
+	bound_measure(&bound);
+	return shed_goal_left(&bound.goal);
+}
+
+static void test_a_goal_that_a_turn_left_is_gone_on_with(void **state)
+{
+	(void)state;
+	limit_set(10000);
+	assert_int_equal(goal_at(12000, false), 2500);
+	assert_int_equal(goal_at(9800, true), 300);
+	assert_int_equal(goal_at(9501, true), 1);
+	assert_int_equal(goal_at(9500, true), 0);
+	/* Met: until it is over the limit again. */
+	assert_int_equal(goal_at(9900, true), 0);
+	assert_int_equal(goal_at(12000, false), 2500);
+	assert_int_equal(goal_at(9800, false), 0);
+	/* Another limit is another goal. */
+	assert_int_equal(goal_at(12000, false), 2500);
+	bound.is_unfinished = true;
+	limit_set(20000);
+	assert_false(bound.is_unfinished);
+}
+
 static void test_over_it_with_nothing_to_take_is_kept(void **state)
 {
 	uint64_t wait = 0;
@@ -201,6 +229,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_wakes_where_the_sensor_and_where_the_limit_is,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(test_takes_the_excess_and_a_twentieth, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_goal_that_a_turn_left_is_gone_on_with, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_over_it_with_nothing_to_take_is_kept, setup,
 						teardown),

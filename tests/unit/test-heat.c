@@ -18,11 +18,13 @@ static int sense_result;
 static bool sensing;
 static uint64_t asked_index;
 
-struct watch_heat watch_heat(const struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index)
+struct watch_heat watch_heat(const struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index,
+			     uint64_t now_usec)
 {
 	(void)w;
 	(void)pfn;
 	(void)mapping;
+	assert_int_equal(now_usec, NOW);
 	asked_index = index;
 	return told;
 }

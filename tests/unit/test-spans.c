@@ -10,7 +10,9 @@
 
 static struct file_key key_of(uint64_t n)
 {
-	return (struct file_key){ .mapping = 0xffff888000000000u + n * 1024, .inode = n, .device = 7 };
+	return (struct file_key){ .mapping = 0xffff888000000000u + n * 1024,
+				  .inode = n,
+				  .device = 7 };
 }
 
 static void push(struct spans *s, uint64_t file, uint64_t index, uint32_t count)

@@ -50,12 +50,12 @@ static void test_stamp_holds_its_parts(void **state)
 		}
 }
 
-/* The second wraps every 254: wherever it stands, an age below that is right. */
+/* The second wraps every 254: wherever it stands, an age below STAMP_OLDEST is right. */
 static void test_age_wraps(void **state)
 {
 	(void)state;
 	for (uint64_t from = START; from < START + 300 * SECOND; from += SECOND)
-		for (uint64_t age = 0; age < STAMP_SECONDS; age++) {
+		for (uint64_t age = 0; age < STAMP_OLDEST; age++) {
 			struct watch_heat heat = heat_after(from, age);
 
 			assert_true(heat.known);
@@ -64,30 +64,44 @@ static void test_age_wraps(void **state)
 	assert_int_equal(heat_after(START, STAMP_SECONDS).age_sec, 0);
 }
 
+/* The time is read once for many pages, some of which are used meanwhile. */
+static void test_used_since_the_time_was_read(void **state)
+{
+	(void)state;
+	for (uint64_t ahead = 1; ahead <= STAMP_SECONDS - STAMP_OLDEST; ahead++) {
+		uint16_t stamp = stamp_at(START + ahead * SECOND, 5, 1);
+		struct stamp_clock now = clock_at(START);
+
+		assert_int_equal(stamp_heat(stamp, 5, &now).age_sec, 0);
+		stamp_sweep(&stamp, 1, START);
+		assert_int_equal(stamp, stamp_at(START + ahead * SECOND, 5, 1));
+	}
+}
+
 static void test_sweep(void **state)
 {
-	uint16_t stamps[STAMP_SECONDS + 2];
-	struct stamp_clock now = clock_at(START + 253 * SECOND);
+	_Alignas(8) uint16_t stamps[STAMP_OLDEST + 2];
+	struct stamp_clock now = clock_at(START + (STAMP_OLDEST - 1) * SECOND);
 
 	(void)state;
-	for (unsigned i = 0; i < STAMP_SECONDS; i++)
+	for (unsigned i = 0; i < STAMP_OLDEST; i++)
 		stamps[i] = stamp_at(START + i * SECOND, i & STAMP_TAG_MASK, i & STAMP_USES_MAX);
-	stamps[STAMP_SECONDS] = 0;
-	stamps[STAMP_SECONDS + 1] = stamp_make(STAMP_LONG_AGO, 9, 2);
+	stamps[STAMP_OLDEST] = 0;
+	stamps[STAMP_OLDEST + 1] = stamp_make(STAMP_LONG_AGO, 9, 2);
 	/* Once more and much later: what is long ago stays so, without wrapping. */
 	for (uint64_t later = 0; later <= 1000; later += 50) {
-		now.now_ns = START + (253 + later) * SECOND;
-		stamp_sweep(stamps, STAMP_SECONDS + 2, now.now_ns);
-		for (unsigned i = 0; i < STAMP_SECONDS; i++) {
+		now.now_ns = START + (STAMP_OLDEST - 1 + later) * SECOND;
+		stamp_sweep(stamps, STAMP_OLDEST + 2, now.now_ns);
+		for (unsigned i = 0; i < STAMP_OLDEST; i++) {
 			struct watch_heat heat = stamp_heat(stamps[i], i & STAMP_TAG_MASK, &now);
-			uint64_t age = 253 + later - i;
+			uint64_t age = STAMP_OLDEST - 1 + later - i;
 
 			assert_true(heat.known);
 			assert_int_equal(heat.uses, i & STAMP_USES_MAX);
 			assert_int_equal(heat.age_sec, said(age < STAMP_OLD ? age : STAMP_OLD));
 		}
-		assert_int_equal(stamps[STAMP_SECONDS], 0);
-		assert_int_equal(stamps[STAMP_SECONDS + 1], stamp_make(STAMP_LONG_AGO, 9, 2));
+		assert_int_equal(stamps[STAMP_OLDEST], 0);
+		assert_int_equal(stamps[STAMP_OLDEST + 1], stamp_make(STAMP_LONG_AGO, 9, 2));
 	}
 }
 
@@ -283,6 +297,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_stamp_holds_its_parts),
 		cmocka_unit_test(test_age_wraps),
+		cmocka_unit_test(test_used_since_the_time_was_read),
 		cmocka_unit_test(test_sweep),
 		cmocka_unit_test(test_sweeps_a_minute_apart),
 		cmocka_unit_test(test_age_is_at_least),
