@@ -13,12 +13,16 @@
 #define XA_DEPTH_MAX	12	   /* 64 bits of index in steps of 6, and the entry itself */
 #define HUGETLBFS_MAGIC 0x958458f6 /* linux/magic.h */
 
+/* Of the kernel's variable, set before the programs are loaded (loader_vmemmap()); 0: it has none.
+ */
+const volatile unsigned long vmemmap_base;
+
 static __always_inline unsigned long pages_base(void)
 {
 	unsigned long base = 0;
 
-	if (&vmemmap_base)
-		bpf_probe_read_kernel(&base, sizeof(base), &vmemmap_base);
+	if (vmemmap_base)
+		bpf_probe_read_kernel(&base, sizeof(base), (void *)vmemmap_base);
 #ifdef VMEMMAP_FIXED
 	else
 		base = VMEMMAP_FIXED;

@@ -213,7 +213,6 @@ static __always_inline bool folio_mapped_as_a_whole(unsigned long head)
 }
 
 /* Where the array of struct pages starts when memory layout is not randomised. */
-extern const void vmemmap_base __ksym __weak;
 #if defined(__TARGET_ARCH_x86)
 #define VMEMMAP_FIXED 0xffffea0000000000ul /* __VMEMMAP_BASE_L4, arch/x86 */
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "guest/symbol.h"
 
 static int loader_log(enum libbpf_print_level level, const char *format, va_list ap)
 {
@@ -31,6 +32,17 @@ static int loader_log(enum libbpf_print_level level, const char *format, va_list
 void loader_begin(void)
 {
 	libbpf_set_print(loader_log);
+}
+
+uint64_t loader_vmemmap(void)
+{
+	static uint64_t address;
+	static bool is_known;
+
+	if (!is_known && symbol_address("", "vmemmap_base", &address) < 0)
+		address = 0;
+	is_known = true;
+	return address;
 }
 
 static bool is_confidential(void)

@@ -4,11 +4,20 @@
 #define PAGEPACT_GUEST_LOADER_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct bpf_program;
 
 /** loader_begin() - let libbpf tell the log what it has to say, not standard error */
 void loader_begin(void);
+
+/**
+ * loader_vmemmap() - the address of the kernel's variable vmemmap_base; 0 where it has none
+ *
+ * As an extern of the programs libbpf would look it up: with scanf, in all of /proc/kallsyms, for
+ * each object. That was a third of the CPU time of starting the agent.
+ */
+uint64_t loader_vmemmap(void);
 
 /**
  * loader_reason() - why programs were not loaded, for people

@@ -29,6 +29,8 @@ int memmap_open(struct memmap **ret, char *ret_reason, size_t reason_size)
 		return -ENOMEM;
 	loader_begin();
 	m->skel = scan_bpf__open();
+	if (m->skel)
+		m->skel->rodata->vmemmap_base = loader_vmemmap();
 	r = m->skel ? scan_bpf__load(m->skel) : -errno;
 	if (r < 0) {
 		loader_reason(-r, "scan", ret_reason, reason_size);
