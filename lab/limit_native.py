@@ -78,6 +78,8 @@ def _watching(agent, log):
 def _attempt(lab, paths):
     """{"limit", "peak", "rate", "evicted", "disturbed"}, or None where the agent cannot watch this kernel."""
     limit = unmapped() + ROOM_BYTES
+    if limit < ROOM_BYTES:
+        raise RuntimeError("guests run here whose shared memory counts as mapped: this machine's page cache cannot be told from it")
     conf, log, stop = (lab.directory / f"native-{what}" for what in ("agent.conf", "agent.log", "stop"))
     conf.write_text(f"[agent]\ncache_limit = {limit}\n")
     log.unlink(missing_ok=True)
