@@ -54,10 +54,12 @@ static void print_reply(const struct ctl *ctl, const struct args *args, const js
 	const char *note = json_string_value(json_object_get(reply, "note"));
 	_cleanup_free_ char *name = text_escape(args->arg[0], text_is_utf8());
 	_cleanup_free_ char *safe = text_escape(note ?: "", text_is_utf8());
+	const json_t *checked = json_object_get(reply, "checked");
 	char limit[LIMIT_CELL_MAX];
 
-	if (args->n_args > 1 && json_is_true(json_object_get(reply, "dry_run")))
-		printf("%s: dry run: nothing was changed\n", name ?: "?");
+	if (json_is_object(checked))
+		printf("%s: dry run: nothing was changed, the limit would be %s\n", name ?: "?",
+		       limit_wanted_text(ctl, checked, limit));
 	printf("%s: page cache limit %s\n", name ?: "?",
 	       limit_wanted_text(ctl, json_object_get(reply, "cache_limit"), limit));
 	if (note)

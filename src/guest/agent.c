@@ -165,8 +165,9 @@ static void rough_probe(struct agent *a)
 	int r = rough_init(&a->rough, &a->bound, why, sizeof(why));
 
 	if (r < 0) {
-		log_warning_errno(r, "The kernel's own reclaim cannot be used either: %s (%m)",
-				  why);
+		log_warning_errno(
+			r, "Nor can the kernel's own reclaim be used, so no limit is held: %s (%m)",
+			why);
 		snprintf(a->missing + used, sizeof(a->missing) - used,
 			 "; nor can its own reclaim be used: %s", why);
 		return;

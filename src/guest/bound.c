@@ -71,6 +71,8 @@ void bound_quotas(struct bound *b, const struct settings *settings, uint64_t now
 
 void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin origin)
 {
+	char text[LIMIT_TEXT_SIZE];
+
 	/* A guest that says "off" is one that says nothing. */
 	if (limit->kind == LIMIT_TEXT_OFF && origin != WIRE_ORIGIN_HOST)
 		origin = WIRE_ORIGIN_NONE;
@@ -80,6 +82,11 @@ void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin
 	b->limit = *limit;
 	b->origin = origin;
 	b->is_unfinished = false;
+	if (origin == WIRE_ORIGIN_NONE)
+		log_info("There is no page cache limit now");
+	else
+		log_info("The page cache limit is %s now, by %s", limit_text_format(limit, text),
+			 wire_origin_name(origin));
 	if (limit->kind == LIMIT_TEXT_OFF) {
 		b->limit_pages = UINT64_MAX;
 		b->state = WIRE_STATE_OFF;

@@ -242,7 +242,7 @@ static const struct key {
 	{ "cache_limit", set_cache_limit, LIMIT_EXPECTED },
 	{ "scan_cpu_permille", set_scan_cpu, "1 to 1000 thousandths of a CPU" },
 	{ "evict_cpu_permille", set_evict_cpu, "1 to 1000 thousandths of a CPU" },
-	{ "evict_bytes_per_second", set_evict_bytes, "a size of at least 1M" },
+	{ "evict_bytes_per_second", set_evict_bytes, "a size from 1M to 1024T" },
 	{ "hot_seconds", set_hot, "1 to " VALUE(SETTINGS_HOT_SEC_MAX) " seconds" },
 	{ "slab", set_slab, "yes or no" },
 };

@@ -40,6 +40,7 @@ void tend_limit(struct agent *a, const struct wire_limit *host)
 		bound_set(&a->bound, &a->settings.limit, a->settings.origin);
 	}
 	rough_look(&a->rough);
+	a->bound_due_usec = 0;
 }
 
 void tend_settings(struct agent *a)

@@ -43,7 +43,11 @@ json_t *cache_limit_json(const struct vm *vm)
 			 sources[vm->limit_source]);
 }
 
-/* What will keep it from being held now; NULL: nothing that is known here. */
+/* Nobody wants so little: a suffix was forgotten. */
+#define LITTLE_BYTES (1u << 20)
+
+/* What will keep it from being held now, or what it will do that may not be meant; NULL: nothing
+ * that is known here. */
 static const char *note_of(const struct vm *vm, const struct limit_text *limit)
 {
 	if (vm->agent != VM_AGENT_LIVE)
@@ -51,14 +55,23 @@ static const char *note_of(const struct vm *vm, const struct limit_text *limit)
 	if (limit->kind == LIMIT_TEXT_BYTES && vm->inventory &&
 	    limit->bytes >= vm->inventory->memory_bytes)
 		return "it is not below the guest's memory: it will never be reached";
+	if (limit->kind == LIMIT_TEXT_BYTES && limit->bytes < LITTLE_BYTES)
+		return "it is less than 1M: next to no page cache will be left; was a suffix (K, "
+		       "M, G, T) forgotten?";
 	return NULL;
 }
 
-static json_t *answer(const struct vm *vm, const char *note, bool dry_run)
+/* @checked: what a dry run would have set, or NULL */
+static json_t *answer(const struct vm *vm, const char *note, const struct limit_text *checked,
+		      bool dry_run)
 {
-	return json_pack("{ss so so ss? sb}", "vm", vm->config.name, "cache_limit",
-			 cache_limit_json(vm), "report", report_agent_json(vm), "note", note,
-			 "dry_run", dry_run);
+	char text[LIMIT_TEXT_SIZE];
+	json_t *would =
+		checked ? json_pack("{ss}", "text", limit_text_format(checked, text)) : json_null();
+
+	return json_pack("{ss so so so ss? sb}", "vm", vm->config.name, "cache_limit",
+			 cache_limit_json(vm), "checked", would, "report", report_agent_json(vm),
+			 "note", note, "dry_run", dry_run);
 }
 
 /* Whether the host's word counts for this guest; if not, @call has been answered. */
@@ -96,7 +109,7 @@ static void limit_change(struct manager *m, struct call *call, struct vm *vm, co
 	if (!limit_allowed(vm, call))
 		return;
 	if (dry_run) {
-		call_reply(call, answer(vm, note_of(vm, &limit), true));
+		call_reply(call, answer(vm, note_of(vm, &limit), &limit, true));
 		return;
 	}
 	r = limit_file_write(m->state_dir, vm->config.name, &limit);
@@ -107,7 +120,7 @@ static void limit_change(struct manager *m, struct call *call, struct vm *vm, co
 	}
 	log_notice("%s: page cache limit %s, by command", vm->config.name, text);
 	vm_limit_set(vm, &limit, VM_LIMIT_COMMAND);
-	call_reply(call, answer(vm, note_of(vm, &limit), false));
+	call_reply(call, answer(vm, note_of(vm, &limit), NULL, false));
 }
 
 void cache_limit_handle(struct manager *m, struct call *call, json_t *p)
@@ -124,5 +137,5 @@ void cache_limit_handle(struct manager *m, struct call *call, json_t *p)
 	else if (text)
 		limit_change(m, call, vm, text, dry_run);
 	else
-		call_reply(call, answer(vm, NULL, dry_run));
+		call_reply(call, answer(vm, NULL, NULL, dry_run));
 }

@@ -111,7 +111,7 @@ static bool free_allowed(const struct operation_request *request, struct call *c
 			   vm_agent_name(vm->agent), vm->agent_reason[0] ? ": " : "",
 			   vm->agent_reason);
 	else if (request->dry_run && !(vm->hello.capabilities & WIRE_CAN_SCAN))
-		call_error(call, "failed", "%s: its agent cannot scan: %s", vm->config.name,
+		call_error(call, "refused", "%s: its agent cannot scan: %s", vm->config.name,
 			   vm->hello.missing[0] ? vm->hello.missing : "it does not say why");
 	else if (!request->dry_run && !(vm->hello.capabilities & WIRE_CAN_FREE))
 		call_error(call, "refused", "%s: its agent cannot free memory: %s", vm->config.name,

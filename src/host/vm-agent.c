@@ -85,17 +85,23 @@ void vm_agent_interrupt(struct vm *vm, const char *why)
 	vm->interruption = why;
 }
 
-/* What the agent is to hold: without the operator's consent, what the guest itself says. */
+/* What the agent is to hold: without the operator's consent, what the guest itself says. An agent
+ * that is asked for reports would hold for ever what another daemon told it. */
 static struct wire_limit limit_wire(const struct vm *vm)
 {
-	if (vm->config.act && vm->limit.kind == LIMIT_TEXT_BYTES)
+	if (!vm->config.act || vm->quiet)
+		return (struct wire_limit){ .kind = WIRE_LIMIT_GUEST };
+	switch (vm->limit.kind) {
+	case LIMIT_TEXT_BYTES:
 		return (struct wire_limit){ .kind = WIRE_LIMIT_BYTES, .bytes = vm->limit.bytes };
-	if (vm->config.act && vm->limit.kind == LIMIT_TEXT_PERMILLE)
+	case LIMIT_TEXT_PERMILLE:
 		return (struct wire_limit){ .kind = WIRE_LIMIT_PERMILLE,
 					    .permille = vm->limit.permille };
-	if (vm->config.act && vm->limit.kind == LIMIT_TEXT_OFF)
+	case LIMIT_TEXT_OFF:
 		return (struct wire_limit){ .kind = WIRE_LIMIT_OFF };
-	return (struct wire_limit){ .kind = WIRE_LIMIT_GUEST };
+	default:
+		return (struct wire_limit){ .kind = WIRE_LIMIT_GUEST };
+	}
 }
 
 /* A full queue is tried again at the next tick. */
@@ -103,8 +109,8 @@ static void limit_send(struct vm *vm)
 {
 	const struct wire_limit limit = limit_wire(vm);
 
-	if (!vm->limit_due || vm->quiet || vm->agent != VM_AGENT_LIVE || !vm->link ||
-	    vm->link_closed || !(vm->hello.capabilities & WIRE_CAN_LIMIT))
+	if (!vm->limit_due || vm->agent != VM_AGENT_LIVE || !vm->link || vm->link_closed ||
+	    !(vm->hello.capabilities & WIRE_CAN_LIMIT))
 		return;
 	if (link_send(vm->link, WIRE_LIMIT, vm->next_id, &limit, sizeof(limit)) < 0)
 		return;

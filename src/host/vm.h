@@ -85,7 +85,7 @@ struct vm {
 	/* What the host wants; an observed guest is told that the host has no say. */
 	struct limit_text limit;
 	enum vm_limit_source limit_source;
-	bool quiet;		   /* a dry run: no limit is sent */
+	bool quiet;		   /* a dry run: agents hold what guests say */
 	struct wire_report report; /* the last one, at report_usec, or 0 for none */
 	uint64_t report_usec;
 	uint64_t held_evicted_bytes; /* what it had evicted by then */

@@ -56,7 +56,7 @@ EXPLAIN = {"order": ORDER, "inputs": {"host_free_bytes": 5 * MIB, "pressure_perm
                                       "holders": ["alpha", "beta"], "why": "a\u001b[2Jb"},
            "text": ["order 17: evict 300 MiB in alpha", "the host's copy was re-read before"]}
 CACHE_LIMIT = {"vm": "alpha", "cache_limit": {"text": "134217728", "source": "command"}, "report": REPORT,
-               "note": None, "dry_run": False}
+               "checked": None, "note": None, "dry_run": False}
 FREE = {"vm": "alpha", "order": 18, "asked_bytes": 512 * MIB, "freed_bytes": 400 * MIB,
         "steps": [{"step": "free", "bytes": 100 * MIB}, {"step": "slab", "bytes": 4096},
                   {"step": "cold", "bytes": 400 * MIB}],

@@ -357,8 +357,9 @@ class Output(Case):
         later = dict(replies.CACHE_LIMIT, note="it will hold once its agent answers")
         self.assertEqual(self.output("cache-limit", "128M", parameters=later).splitlines(), [
             "alpha: page cache limit 128.0 MiB", "alpha: it will hold once its agent answers"])
-        look = dict(replies.CACHE_LIMIT, dry_run=True)
-        self.assertIn("nothing was changed", self.output("cache-limit", "128M", "--dry-run", parameters=look))
+        look = dict(replies.CACHE_LIMIT, dry_run=True, checked={"text": "50.0%"})
+        self.assertEqual(self.output("cache-limit", "50%", "--dry-run", parameters=look).splitlines(), [
+            "alpha: dry run: nothing was changed, the limit would be 50.0 %", "alpha: page cache limit 128.0 MiB"])
 
     def test_status_without_pressure_and_guests(self):
         empty = copy.deepcopy(replies.STATUS)

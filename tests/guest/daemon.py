@@ -82,6 +82,7 @@ class Daemon:
         self.socket = self.run / "control.sock"
         self.process = None
         self.program = PAGEPACTD
+        self.arguments = []
 
     def add(self, name, qmp, agent=None, act=False, more=""):
         lines = ["[vm]", f"qmp = {qmp}", f"act = {'yes' if act else 'no'}"]
@@ -92,7 +93,7 @@ class Daemon:
 
     def spawn(self, wrapper=()):
         self.process = process.start([*wrapper, self.program, "--config", self.etc, "--runtime-dir", self.run,
-                                      "--state-dir", self.state],
+                                      "--state-dir", self.state, *self.arguments],
                                      self.log_path)
         return self.process
 

@@ -223,9 +223,30 @@ def test_agent_that_is_away(place):
 
 def test_dry_run(place):
     made = place(Guest())
-    done(made.ctl("cache-limit", "a", "16M", "--dry-run"), "nothing was changed")
+    done(made.ctl("cache-limit", "a", "16M", "--dry-run"), "nothing was changed, the limit would be 16.0 MiB")
+    assert json.loads(done(made.ctl("--json", "cache-limit", "a", "25%", "--dry-run")))["checked"] == {"text": "25.0%"}
     assert set(made.guest.limits) <= {(wire.LIMIT_GUEST, 0, 0)}
     assert made.daemon.vm("a")["cache_limit"]["text"] is None
+    made.daemon.stop()
+
+
+def test_dry_run_daemon_gives_no_limit(place):
+    """What another daemon told the agent does not hold for ever because this one asks for reports."""
+    made = place(Guest())
+    done(made.ctl("cache-limit", "a", "16M"))
+    made.guest.sent(wire.LIMIT_BYTES, 0, 16 * MIB)
+    made.daemon.stop()
+    made.daemon.arguments.append("--dry-run")
+    made.start()
+    made.guest.sent(wire.LIMIT_GUEST, 0, 0)
+    assert made.guest.limits.count((wire.LIMIT_BYTES, 0, 16 * MIB)) == 1
+    made.daemon.stop()
+
+
+def test_a_forgotten_suffix_is_noted(place):
+    made = place(Guest())
+    done(made.ctl("cache-limit", "a", "128"), "was a suffix (K, M, G, T) forgotten?")
+    assert "suffix" not in done(made.ctl("cache-limit", "a", "1M"))
     made.daemon.stop()
 
 

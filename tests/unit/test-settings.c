@@ -280,7 +280,7 @@ static void test_conf_bad(void **state)
 	assert_warning(CONF ":5: scan_cpu_permille is given twice: the last one counts\n");
 	assert_warning(CONF ":5: scan_cpu_permille must be");
 	assert_warning(CONF ":6: evict_cpu_permille must be");
-	assert_warning(CONF ":7: evict_bytes_per_second must be a size of at least 1M");
+	assert_warning(CONF ":7: evict_bytes_per_second must be a size from 1M to 1024T");
 	assert_warning(CONF ":8: hot_seconds must be 1 to 120 seconds, not \"121\"");
 	assert_warning(CONF ":9: hot_seconds must be");
 	assert_warning(CONF ":10: slab must be yes or no, not \"perhaps\": ignored\n");
