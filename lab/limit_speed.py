@@ -39,7 +39,7 @@ class Throughput:
 
         def limited():
             bounded.limit()
-            # As without: the memory that the reader gets is memory that it has had before.
+            # As without it, where memory is filled first: both are measured from the second piece on.
             bounded.read(FILL_BYTES, READ_SECONDS)
             return _speed(bounded)
 
