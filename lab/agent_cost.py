@@ -3,7 +3,7 @@
 import time
 
 from lab import measures, stream, workload
-from lab.limit_state import Bounded
+from lab.limit_state import Bounded, untrace
 from lab.report import MIB, mib, table
 from lab.say import step
 
@@ -67,6 +67,8 @@ def minutes(lab, report, kernel):
     guests = [lab.guest(name, kernel=kernel, smp=2, shared_disks=[stream.image()],
                         append=f"unmapped_page_control={limit}") for name in ("idle", "busy")]
     lab.wait_ready()
+    for guest in guests:
+        untrace(guest)
     lab.start_daemon()
     lab.wait_agents()
     idle, busy = (Bounded(lab, report, guest, lab.quick) for guest in guests)

@@ -70,7 +70,11 @@ def _watching(agent, log):
     if agent.poll() is not None or "Cannot hold a limit" in process.tail(log):
         return -1
     for fd in os.listdir(f"/proc/{agent.pid}/fd"):
-        if re.search(r"bpf[-_](link|raw)", os.readlink(f"/proc/{agent.pid}/fd/{fd}")):
+        try:
+            target = os.readlink(f"/proc/{agent.pid}/fd/{fd}")
+        except FileNotFoundError:
+            continue
+        if re.search(r"bpf[-_](link|raw)", target):
             return 1
     return 0
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A page cache limit of 128 MiB: how well it holds, what stays cached under it, what it costs and what it leaves alone."""
 from lab import limit_harm, limit_hot, limit_native, limit_peak, limit_speed, process, stream
-from lab.limit_state import LIMIT_BYTES, Bounded
+from lab.limit_state import LIMIT_BYTES, Bounded, untrace
 
 LOST_MOST = 3
 
@@ -9,8 +9,7 @@ LOST_MOST = 3
 def _boot(lab, report, kernel, name, **options):
     guest = lab.guest(name, kernel=kernel, shared_disks=[stream.image()], **options)
     guest.wait_ready()
-    # What the lab traces for other scenarios costs each page that comes or goes.
-    guest.run("for event in /sys/kernel/tracing/events/filemap/*/enable; do echo 0 >$event; done")
+    untrace(guest)
     return Bounded(lab, report, guest, lab.quick)
 
 

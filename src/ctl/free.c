@@ -91,7 +91,7 @@ static int free_run(const struct ctl *ctl, const struct args *args)
 	if (!error)
 		return r;
 	safe = text_escape(error, text_is_utf8());
-	log_error("free: %s", safe ?: "?");
+	log_error("free: %s: %s", args->arg[0], safe ?: "?");
 	return CTL_FAILED;
 }
 

@@ -188,8 +188,9 @@ static int agent_prepare(struct agent *a)
 		return log_error_errno(r, "Cannot read /proc/zoneinfo: %m");
 	a->heat.since_usec = now;
 	a->shed = (struct shed){
-		.memmap = a->census.memmap,
-		.mounts = &a->census.mounts,
+		.batch = { .memmap = a->census.memmap,
+			   .mounts = &a->census.mounts,
+			   .disks.sysfs = "/sys" },
 		.heat = &a->heat,
 		.nodes = &a->nodes,
 	};

@@ -15,8 +15,11 @@
 /* Of the limit: from here on the sensor is on while much comes; it takes a while to be. Chosen, not
  * measured. */
 #define NEAR_PERCENT 80
-/* Work between two looks at the port: a scan's chunk takes as long. */
-#define TURN_USEC 5000
+/* Work between two looks at the port. What each turn begins with (the kernel's counters, mounts,
+ * files) takes an emulated guest 1 to 2 ms. */
+#define TURN_USEC 20000
+/* Of a sweep, meanwhile more comes. */
+#define SWEEP_TURN_USEC 5000
 /* The kernel's counters are per CPU and folded late (vm_stat_threshold, at most 125 pages each): a
  * wake-up that finds too little over the limit would follow another. */
 #define WAKE_LEAST_PAGES 256
@@ -235,7 +238,7 @@ static bool sweep_work(struct bound *b, uint64_t begun)
 
 	if (!s->sweeping && s->incomplete && begun >= b->sweep_due_usec)
 		sweep_begin(b, begun);
-	while (s->sweeping && now_usec() - begun < TURN_USEC) {
+	while (s->sweeping && now_usec() - begun < SWEEP_TURN_USEC) {
 		int r = shed_sweep_step(s);
 
 		if (r <= 0)
@@ -287,8 +290,10 @@ static uint64_t queues_fill(struct bound *b, uint64_t now)
 	/* What is kept may be all there is; or what left a queue unseen is not. */
 	if (!sweep && !s->sweeping)
 		sweep_begin(b, now);
-	if (s->queues[SHED_FRESH].pages && kept > RETRY_USEC)
-		kept = RETRY_USEC;
+	/* More that come wake us before. */
+	uint64_t old = s->added_usec + YOUNG_USEC + 1;
+	if (s->queues[SHED_FRESH].pages && old > now && kept > old - now)
+		kept = old - now;
 	return s->sweeping ? 0 : kept < sweep ? kept : sweep;
 }
 
@@ -308,8 +313,8 @@ static uint64_t goal_work(struct bound *b, uint64_t begun)
 		enum shed_queue from = queue_next(b, begun);
 
 		if (from == SHED_QUEUES) {
-			sweep_work(b, begun);
-			continue;
+			sweep_work(b, now_usec());
+			break;
 		}
 		b->goal.held_only =
 			from == SHED_FRESH && !b->is_behind && held_any(&s->held, begun);
@@ -416,7 +421,8 @@ uint64_t bound_turn(struct bound *b)
 	/* The sensor takes a quarter of a second to be on. */
 	wake_set(b, to_near && to_near < room ? to_near : room);
 	bound_sample(b, now);
-	bool sweeping = sweep_turn(b, now);
+	/* The first sweep of a large machine takes long, and a reader does not wait for it. */
+	bool sweeping = !b->is_behind && sweep_turn(b, now);
 	if (!shed_goal_left(&b->goal)) {
 		b->state = b->limit_pages == UINT64_MAX ? WIRE_STATE_OFF : WIRE_STATE_UNDER;
 		return sweeping ? 0 : settled_usec(b);

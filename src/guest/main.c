@@ -142,6 +142,10 @@ int main(int argc, char **argv)
 	if (r <= 0)
 		return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;
 	log_open("pagepact-agent", options.verbose ? LOG_DEBUG : LOG_INFO);
+	if (!options.once && geteuid() != 0) {
+		log_error("Has to be run by root");
+		return EXIT_FAILURE;
+	}
 	if (options.once)
 		r = once_print(options.json);
 	else if (options.shrink_slab)

@@ -11,7 +11,7 @@
 void shed_sweep_begin(struct shed *s, const struct ram *ram, bool by_superpage)
 {
 	if (!s->overflowed)
-		walk_begin(&s->walk, s->memmap, ram);
+		walk_begin(&s->walk, s->batch.memmap, ram);
 	/* What lies before is looked at by the one after. */
 	s->incomplete = s->overflowed;
 	s->overflowed = false;
@@ -122,9 +122,9 @@ int shed_sweep_step(struct shed *s)
 	int r = walk_step(&s->walk);
 
 	if (r > 0) {
-		struct chunk c = { .pages = memmap_pages(s->memmap), .now_usec = now_usec() };
+		struct chunk c = { .pages = memmap_pages(s->batch.memmap), .now_usec = now_usec() };
 
-		c.owners = memmap_owners(s->memmap, &c.owners_count);
+		c.owners = memmap_owners(s->batch.memmap, &c.owners_count);
 		r = chunk_take(s, &c);
 	}
 	if (r > 0)

@@ -34,41 +34,16 @@ void shed_init(struct shed *s)
 {
 	s->kept_wait_usec = KEPT_WAIT_USEC;
 	s->incomplete = true;
-	s->open_fd = -1;
-}
-
-static void file_close(struct shed *s)
-{
-	close_p(&s->open_fd);
-	s->open_fd = -1;
-	s->open_key = (struct file_key){ 0 };
-}
-
-/* The queues have the pieces of one file one after the other. */
-static int file_get(struct shed *s, const struct file_key *key)
-{
-	if (s->open_fd >= 0 && memcmp(&s->open_key, key, sizeof(*key)) == 0)
-		return s->open_fd;
-	file_close(s);
-	int fd = file_open_key(s->memmap, s->mounts, key);
-	if (fd >= 0) {
-		s->open_fd = fd;
-		s->open_key = *key;
-	}
-	return fd;
 }
 
 int shed_begin(struct shed *s)
 {
-	s->disks = (struct disk_table){ .sysfs = "/sys" };
-	s->place_device = 0;
-	return mounts_begin(s->mounts);
+	return batch_begin(&s->batch, now_usec());
 }
 
 void shed_end(struct shed *s)
 {
-	file_close(s);
-	mounts_end(s->mounts);
+	batch_end(&s->batch);
 }
 
 void shed_forget(struct shed *s)
@@ -173,30 +148,19 @@ static dev_t key_device(const struct file_key *key)
 	return makedev((unsigned)(device >> 20), (unsigned)(device & 0xfffff));
 }
 
-/* Asking sysfs takes longer than all else that is done to a piece of a few pages. */
-static int place_get(struct shed *s, dev_t device)
-{
-	if (!s->place_device || s->place_device != device) {
-		s->place_found = disk_find(&s->disks, device, &s->place);
-		s->place_device = device;
-	}
-	return s->place_found;
-}
-
 /* What lies on no disk that we know is held by nobody. */
-static const struct held_disk *piece_disk(struct shed_piece *p)
+static const struct held_disk *piece_disk(struct shed_piece *p, struct disk_place *ret_place)
 {
 	struct shed *s = p->shed;
+	const struct wire_disk *disk = batch_disk(&s->batch, key_device(&p->key), ret_place);
 
-	if (place_get(s, key_device(&p->key)) < 0)
-		return NULL;
-	return held_of(&s->held, &s->disks.disks[s->place.disk]);
+	return disk ? held_of(&s->held, disk) : NULL;
 }
 
 /* Which pages the host holds, of those that it holds of the disk. */
-static void piece_find_held(struct shed_piece *p, const struct held_disk *disk)
+static void piece_find_held(struct shed_piece *p, const struct held_disk *disk,
+			    const struct disk_place *place)
 {
-	struct shed *s = p->shed;
 	struct wire_extent extents[PIECE_PAGES];
 	bool is_device = p->key.magic == FILE_SYSTEM_BDEVFS;
 	struct wire_identity identity = {
@@ -204,7 +168,7 @@ static void piece_find_held(struct shed_piece *p, const struct held_disk *disk)
 	};
 	const struct piece *piece = &p->piece;
 	uint64_t end = piece->index + piece->count;
-	int n = file_extents(piece->fd, &identity, &s->place, piece->index, piece->count, extents,
+	int n = file_extents(piece->fd, &identity, place, piece->index, piece->count, extents,
 			     PIECE_PAGES);
 
 	memset(p->held, 0, sizeof(p->held));
@@ -272,17 +236,18 @@ static int piece_shed(struct shed_piece *p, enum shed_queue from)
 {
 	struct shed *s = p->shed;
 	const struct held_disk *disk = NULL;
+	struct disk_place place;
 
 	p->choosy = p->goal->held_only;
 	if (p->choosy) {
-		disk = piece_disk(p);
+		disk = piece_disk(p, &place);
 		/* Nothing of it will be wanted now: not worth a look. */
 		if (!disk)
 			return queue_push(s, sole_queue(from), &p->key, p->piece.index,
 					  p->piece.count, 0);
 	}
 
-	int r, fd = file_get(s, &p->key);
+	int r, fd = batch_file(&s->batch, &p->key);
 
 	if (fd < 0 && fd != -EBUSY) {
 		/* Gone, with its pages; or none that we open; or one that we could not open now. */
@@ -292,8 +257,8 @@ static int piece_shed(struct shed_piece *p, enum shed_queue from)
 	}
 	p->piece.fd = fd;
 	if (disk && fd >= 0)
-		piece_find_held(p, disk);
-	r = fd < 0 ? fd : piece_evict(s->memmap, &p->piece, shed_judge, shed_check, p);
+		piece_find_held(p, disk, &place);
+	r = fd < 0 ? fd : piece_evict(s->batch.memmap, &p->piece, shed_judge, shed_check, p);
 	if (r < 0 && r != -EBUSY && r != -ESTALE)
 		s->incomplete = true;
 	if (r < 0)

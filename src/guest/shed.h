@@ -18,8 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "guest/disk.h"
-#include "guest/file.h"
+#include "guest/batch.h"
 #include "guest/heat.h"
 #include "guest/held.h"
 #include "guest/memmap.h"
@@ -37,17 +36,10 @@ enum shed_queue {
 };
 
 struct shed {
-	struct memmap *memmap;
-	struct mounts *mounts;
 	struct heat *heat;
 	const struct nodes *nodes;
 	struct held held;
-	struct file_key open_key; /* the file that the last piece was of, */
-	int open_fd;		  /* as it was opened, or -1; for one batch only */
-	struct disk_table disks;  /* for one batch only, too, and of it */
-	dev_t place_device;	  /* the device that was asked for last, */
-	struct disk_place place;  /* where it lies, */
-	int place_found;	  /* and what disk_find() said of it */
+	struct batch batch;
 	struct spans queues[SHED_QUEUES];
 	bool incomplete; /* something that is cached is in no queue: a sweep is due */
 	bool sweeping;

@@ -87,7 +87,7 @@ static void free_lines(const struct ledger_entry *e, json_t *lines)
 		 MIB(e->held));
 	for (int i = 0; i < WIRE_STEPS; i++)
 		if (e->step_bytes[i])
-			line_add(lines, "Step %d (%s): %.1f MiB%s", i, wire_step_name((unsigned)i),
+			line_add(lines, "Step %s: %.1f MiB%s", wire_step_name((unsigned)i),
 				 (double)e->step_bytes[i] / (1 << 20),
 				 i == WIRE_STEP_FREE ? ", which were free before." : ".");
 	line_add(lines, "Of %.1f MiB asked for, %.1f MiB were given back in %.1f ms.",

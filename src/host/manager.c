@@ -127,6 +127,12 @@ static int config_take(struct manager *m, const char *dir)
 		log_full(messages.items[i].error ? LOG_ERR : LOG_WARNING, 0, "%s",
 			 messages.items[i].text);
 	config_messages_done(&messages);
+	if (r == -ENOENT)
+		return log_error_errno(
+			r,
+			"There is no directory %s: create it, empty if nothing is to be "
+			"configured, or name another with --config",
+			dir);
 	if (r < 0)
 		return log_error_errno(r, "Cannot read the configuration in %s: %m", dir);
 	for (size_t i = 0; i < m->config.n_vms; i++) {

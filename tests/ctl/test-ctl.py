@@ -338,7 +338,7 @@ class Output(Case):
         result, _ = ask(reply(**failed), "free", "alpha", "1G")
         self.assertEqual(result.returncode, FAILED)
         self.assertIn(b"400.0 MiB", result.stdout)
-        self.assertEqual(result.stderr, b"pagepact: free: the guest \\x1b[2J has gone\n")
+        self.assertEqual(result.stderr, b"pagepact: free: alpha: the guest \\x1b[2J has gone\n")
 
     def test_cache_limit(self):
         self.assertEqual(self.output("cache-limit").splitlines(), [

@@ -5,6 +5,7 @@ Nothing is evicted here but pages of a file of this test's own.
 """
 import os
 import pty
+import shutil
 import subprocess
 import tempfile
 import tty
@@ -101,3 +102,14 @@ def test_what_is_dirty_or_hot_stays(link, file):
     # Pages that another CPU used just now wait in its batch for the LRU lists, at most 31, and are not known to be hot.
     assert result["hot"] == 8 or 0 < result["failed"] <= 31, fates(result)
     assert len(left) >= 256 - 1 - 31 - 8
+
+
+@pytest.mark.parametrize("arguments", [[], ["--shrink-slab"]])
+def test_not_root(file, arguments):
+    agent = Path(file).with_name("agent")
+    shutil.copy(agent_path(), agent)
+    agent.parent.chmod(0o755)
+    agent.chmod(0o755)
+    ended = subprocess.run([agent, *arguments], user=65534, group=65534, extra_groups=[], capture_output=True, timeout=10, text=True)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "pagepact-agent: Has to be run by root\n"

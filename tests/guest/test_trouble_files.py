@@ -64,7 +64,7 @@ def test_bad_values_of_all(daemon):
 def test_no_configuration(daemon):
     shutil.rmtree(daemon.etc)
     ends(daemon, 1)
-    assert "Cannot read the configuration in" in daemon.log()
+    assert f"There is no directory {daemon.etc}: create it" in daemon.log()
 
 
 # ---------------------------------------------------------------- other daemons

@@ -2,6 +2,7 @@
 /* The limit's arithmetic and its states. That pages go, and which, is tested in stock guests. */
 #include "tree.h"
 
+#include "base/clock.h"
 #include "fake-kernel.h"
 #include "guest/bound.h"
 
@@ -54,7 +55,7 @@ static int setup(void **state)
 	added = 0;
 	mounts_init(&mounts, "/proc");
 	heat = (struct heat){ .watch = (struct watch *)&added, .hot_sec = 30 };
-	shed = (struct shed){ .mounts = &mounts, .heat = &heat, .nodes = &nodes };
+	shed = (struct shed){ .batch.mounts = &mounts, .heat = &heat, .nodes = &nodes };
 	shed_init(&shed);
 	bound_init(&bound, &shed, &nodes, &ram, &settings, 0);
 	limit_set(0);
@@ -161,6 +162,26 @@ static void test_over_it_with_nothing_to_take_is_kept(void **state)
 	assert_int_equal(shed.evicted_pages, 0);
 }
 
+/* What has just come is not polled for: more of it wakes, and in a while it is old enough. */
+static void test_the_youngest_are_waited_for(void **state)
+{
+	const struct watch_run run = {
+		.mapping = 1, .inode = 2, .magic = FILE_SYSTEM_EXT4, .device = 3, .count = 100
+	};
+	uint64_t wait = 0;
+
+	(void)state;
+	limit_set(10000);
+	tell(20000);
+	told_runs = &run;
+	told_count = 1;
+	for (int i = 0; i < 100 && !wait; i++)
+		wait = bound_turn(&bound);
+	assert_in_range(wait, USEC_PER_SEC, 2 * USEC_PER_SEC + 1);
+	assert_int_equal(shed.queues[SHED_FRESH].pages, 100);
+	assert_int_equal(bound.state, WIRE_STATE_KEPT);
+}
+
 static void test_the_sensor_is_needed_when_much_comes(void **state)
 {
 	(void)state;
@@ -234,6 +255,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_over_it_with_nothing_to_take_is_kept, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_the_youngest_are_waited_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_the_sensor_is_needed_when_much_comes, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_brake_is_told, setup, teardown),

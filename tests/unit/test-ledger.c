@@ -118,8 +118,8 @@ static void test_order_to_free(void **state)
 	e->before.unmapped_bytes = 7 << 20;
 	reply = ledger_explain_json(e);
 	assert_true(has_line(reply, "Before it, 7.0 MiB"));
-	assert_true(has_line(reply, "Step 0 (free): 1.0 MiB, which were free before."));
-	assert_true(has_line(reply, "Step 4 (cold): 2.0 MiB."));
+	assert_true(has_line(reply, "Step free: 1.0 MiB, which were free before."));
+	assert_true(has_line(reply, "Step cold: 2.0 MiB."));
 	assert_false(has_line(reply, "(held)"));
 	assert_true(has_line(reply, "It ended with: braked, brake io."));
 	assert_int_equal(number(json_object_get(reply, "inputs"), "unmapped_bytes"), 7 << 20);

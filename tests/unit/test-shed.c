@@ -20,7 +20,7 @@ static int setup(void **state)
 {
 	mounts_init(&mounts, "/proc");
 	heat = (struct heat){ .watch = (struct watch *)&added, .hot_sec = 30 };
-	shed = (struct shed){ .mounts = &mounts, .heat = &heat, .nodes = &nodes };
+	shed = (struct shed){ .batch.mounts = &mounts, .heat = &heat, .nodes = &nodes };
 	shed_init(&shed);
 	fake_magic = 0;
 	return tree_make(state);
@@ -72,7 +72,7 @@ static void test_what_no_disk_holds_waits_unseen(void **state)
 
 	(void)state;
 	tell(EXT4, 0, 100);
-	shed.disks.sysfs = tree;
+	shed.batch.disks.sysfs = tree;
 	assert_int_equal(shed_piece(&shed, SHED_FRESH, &goal), 1);
 	assert_int_equal(shed.queues[SHED_FRESH].pages, 0);
 	assert_int_equal(shed.queues[SHED_SOLE].pages, 100);
