@@ -3,7 +3,7 @@
  * What is at hand while pieces are shed: the files that they are of, open, and where devices lie.
  *
  * Pieces come in the order of their age, so those of one file are seldom next to each other, and
- * to open a file takes as long as to look at fifty of its pages. Files stay open for a batch only,
+ * to open a file takes as long as to look at forty of its pages. Files stay open for a batch only,
  * which is short: an open file makes umount fail. Where a device lies decides no more than whose
  * turn it is, so that is asked every few seconds.
  */

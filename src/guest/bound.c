@@ -18,14 +18,18 @@
 /* Work between two looks at the port. What each turn begins with (the kernel's counters, mounts,
  * files) takes an emulated guest 1 to 2 ms. */
 #define TURN_USEC 20000
-/* Of a sweep, meanwhile more comes. */
+/* Of a sweep, meanwhile more comes; and between two looks at what came. */
 #define SWEEP_TURN_USEC 5000
+#define DRAIN_USEC	5000
+/* A sweep sorts what it finds by age when it ends; when so much comes meanwhile, nobody waits. */
+#define SWEEP_ADDED_PAGES 1024
 /* The kernel's counters are per CPU and folded late (vm_stat_threshold, at most 125 pages each): a
  * wake-up that finds too little over the limit would follow another. */
 #define WAKE_LEAST_PAGES 256
-/* So far above the limit, a sixteenth of it, what is oldest goes, wherever else it is held: to look
- * where the pages lie doubles what an eviction costs. */
+/* So far above the limit, a sixteenth of it and 8 MiB at most, what is oldest goes, wherever else
+ * it is held: to look where the pages lie doubles what an eviction costs. */
 #define BEHIND_DIVISOR 16
+#define BEHIND_PAGES   2048u
 /* Much: an eighth of the limit in a window of five to ten seconds, so that all of it is new after a
  * minute. Chosen, not measured. */
 #define MUCH_DIVISOR 8
@@ -43,6 +47,9 @@
 #define RETRY_USEC    20000
 /* Without the list of mounts no file can be opened; what is wrong with it may pass. */
 #define BLIND_USEC 5000000u
+/* Mapped cache becomes unmapped, and memory comes and goes, without a page that enters the cache.
+ */
+#define LOOK_USEC 60000000u
 
 static uint64_t thread_usec(void)
 {
@@ -152,6 +159,13 @@ static uint64_t node_goal(const struct bound *b, uint64_t limit, uint64_t unmapp
 	return 0;
 }
 
+static uint64_t behind_pages(uint64_t limit)
+{
+	uint64_t share = limit / BEHIND_DIVISOR;
+
+	return share < BEHIND_PAGES ? share : BEHIND_PAGES;
+}
+
 uint64_t bound_measure(struct bound *b)
 {
 	struct shed_goal last = b->goal;
@@ -171,9 +185,11 @@ uint64_t bound_measure(struct bound *b)
 		}
 		if (b->limit_pages != UINT64_MAX)
 			b->limit_pages += limit;
-		if (unmapped > limit && unmapped - limit > limit / BEHIND_DIVISOR)
+		if (unmapped > limit && unmapped - limit > behind_pages(limit))
 			b->is_behind = true;
 		b->goal.pages[i] = node_goal(b, limit, unmapped, last.pages[i]);
+		if (b->goal.pages[i])
+			shed_want_node(b->shed, i);
 		uint64_t left = unmapped < limit ? limit - unmapped : 0;
 		if (left < room)
 			room = left;
@@ -220,6 +236,7 @@ static void sweep_begin(struct bound *b, uint64_t now)
 		b->sweep_wait_usec = SWEEP_WAIT_USEC;
 	b->swept_evicted = b->shed->evicted_pages;
 	shed_sweep_begin(b->shed, b->ram, false);
+	b->sweep_added = watch_added(b->shed->heat->watch);
 	b->sweep_due_usec = now + b->sweep_wait_usec;
 	b->sweep_wait_usec *= 2;
 	if (b->sweep_wait_usec > SWEEP_WAIT_MAX_USEC)
@@ -251,14 +268,24 @@ static bool sweep_work(struct bound *b, uint64_t begun)
 	return s->sweeping;
 }
 
-/* Whether the queue of those that came last has some that are not too young. */
+static uint64_t young_pages(const struct bound *b)
+{
+	uint64_t share = b->limit_pages / YOUNG_DIVISOR;
+
+	return share < YOUNG_PAGES ? share : YOUNG_PAGES;
+}
+
+/* Whether the queue of those that came last is in order, and has some that are not too young. */
 static bool has_old(const struct bound *b, uint64_t now)
 {
-	uint64_t pages = b->shed->queues[SHED_FRESH].pages, young = b->limit_pages / YOUNG_DIVISOR;
+	const struct shed *s = b->shed;
+	uint64_t pages = s->queues[SHED_FRESH].pages;
 
-	if (now - b->shed->added_usec > YOUNG_USEC)
+	if (s->sweeping && watch_added(s->heat->watch) - b->sweep_added < SWEEP_ADDED_PAGES)
+		return false;
+	if (now - s->added_usec > YOUNG_USEC)
 		return pages > 0;
-	return pages > (young < YOUNG_PAGES ? young : YOUNG_PAGES);
+	return pages > young_pages(b);
 }
 
 /* The queue whose turn it is; SHED_QUEUES: none has anything. The last two are what a request to
@@ -301,12 +328,17 @@ static uint64_t queues_fill(struct bound *b, uint64_t now)
 static uint64_t goal_work(struct bound *b, uint64_t begun)
 {
 	struct shed *s = b->shed;
-	uint64_t wait = 0;
+	uint64_t wait = 0, drained = begun;
 
 	while (!wait && shed_goal_left(&b->goal) && now_usec() - begun < TURN_USEC &&
 	       b->quota_bytes > 0) {
-		uint64_t before = s->evicted_pages;
+		uint64_t before = s->evicted_pages, now = now_usec();
 
+		if (now - drained > DRAIN_USEC) {
+			drained = now;
+			if (shed_drain(s, true) < 0)
+				return RETRY_USEC;
+		}
 		wait = queues_fill(b, begun);
 		if (wait)
 			continue;
@@ -325,20 +357,36 @@ static uint64_t goal_work(struct bound *b, uint64_t begun)
 	return wait;
 }
 
+/* When to look again though nothing is to be done. */
+static uint64_t settled_usec(const struct bound *b)
+{
+	/* What comes back of what was evicted shows for a while. */
+	if (b->brake.idle_seconds < BRAKE_SECONDS)
+		return USEC_PER_SEC;
+	/* Whether it still comes. */
+	if (b->hurry)
+		return WINDOW_USEC;
+	return b->limit.kind == LIMIT_TEXT_OFF ? BOUND_NEVER : LOOK_USEC;
+}
+
 static uint64_t bound_work(struct bound *b, uint64_t now)
 {
-	uint64_t wait = rest_usec(b, now), cpu = thread_usec();
+	uint64_t wait = rest_usec(b, now);
 
 	b->is_unfinished = false;
 	if (wait) {
 		b->state = WIRE_STATE_BRAKED;
-		return wait;
+		wake_set(b, UINT64_MAX);
+		return wait < settled_usec(b) ? wait : settled_usec(b);
 	}
 	now = now_usec();
 	int r = shed_begin(b->shed);
 	wait = r < 0 ? BLIND_USEC : goal_work(b, now);
 	shed_end(b->shed);
-	b->cpu_usec += thread_usec() - cpu;
+	/* What comes next is too young, too, until there is more of it. */
+	uint64_t fresh = b->shed->queues[SHED_FRESH].pages, young = young_pages(b);
+	if (wait && fresh < young)
+		wake_set(b, young - fresh);
 	b->is_unfinished = !wait && shed_goal_left(&b->goal);
 	b->state = !shed_goal_left(&b->goal) ? WIRE_STATE_UNDER
 		   : wait		     ? WIRE_STATE_KEPT
@@ -370,13 +418,9 @@ static uint64_t near_room(const struct bound *b)
 /* Within the CPU quota: a machine of 256 GiB takes seconds. Return: as sweep_work(). */
 static bool sweep_turn(struct bound *b, uint64_t now)
 {
-	uint64_t cpu = thread_usec();
-
 	if (budget_wait_usec(&b->cpu, now, b->cpu_usec))
 		return false;
-	bool more = sweep_work(b, now);
-	b->cpu_usec += thread_usec() - cpu;
-	return more;
+	return sweep_work(b, now);
 }
 
 static bool comes_much(struct bound *b, uint64_t now)
@@ -392,17 +436,7 @@ static bool comes_much(struct bound *b, uint64_t now)
 	return added - b->added_before > b->limit_pages / MUCH_DIVISOR;
 }
 
-/* When to look again though nothing is to be done. */
-static uint64_t settled_usec(const struct bound *b)
-{
-	/* What comes back of what was evicted shows for a while. */
-	if (b->brake.idle_seconds < BRAKE_SECONDS)
-		return USEC_PER_SEC;
-	/* Whether it still comes. */
-	return b->hurry ? WINDOW_USEC : BOUND_NEVER;
-}
-
-uint64_t bound_turn(struct bound *b)
+static uint64_t limit_turn(struct bound *b)
 {
 	uint64_t now = now_usec(), room;
 
@@ -427,5 +461,14 @@ uint64_t bound_turn(struct bound *b)
 		b->state = b->limit_pages == UINT64_MAX ? WIRE_STATE_OFF : WIRE_STATE_UNDER;
 		return sweeping ? 0 : settled_usec(b);
 	}
-	return bound_work(b, now);
+	uint64_t wait = bound_work(b, now);
+	return b->hurry && wait > WINDOW_USEC ? WINDOW_USEC : wait;
+}
+
+uint64_t bound_turn(struct bound *b)
+{
+	uint64_t cpu = thread_usec(), wait = limit_turn(b);
+
+	b->cpu_usec += thread_usec() - cpu;
+	return wait;
 }

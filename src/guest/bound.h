@@ -30,7 +30,7 @@ struct bound {
 	enum wire_origin origin;
 	enum wire_limit_state state;
 	uint64_t limit_pages; /* of all nodes, UINT64_MAX: none */
-	bool is_behind;	      /* more comes than is evicted */
+	bool is_behind;	      /* far above the limit */
 	bool is_blind;	      /* the list of mounts could not be read */
 	bool lost_node;	      /* a node's counters could not be read: it has gone */
 	struct shed_goal goal;
@@ -38,13 +38,14 @@ struct bound {
 	struct brake brake;
 	uint64_t sampled_usec; /* when the brake was told last */
 	struct budget cpu;
-	uint64_t cpu_usec; /* used for eviction so far */
+	uint64_t cpu_usec; /* used for the limit so far */
 	uint64_t bytes_per_sec;
 	int64_t quota_bytes; /* that may be evicted now; what was too much is made up for */
 	uint64_t quota_usec; /* when that was right */
 	uint64_t sweep_due_usec;
 	uint64_t sweep_wait_usec;
-	uint64_t swept_evicted; /* what had been evicted when a sweep began last */
+	uint64_t sweep_added;	/* what had come when a sweep began last, */
+	uint64_t swept_evicted; /* and what had been evicted */
 	bool hurry;		/* the limit is near, and much comes: the sensor has to be on */
 	uint64_t added_usec;	/* when the window of what came began, */
 	uint64_t added_pages;	/* and what had come by then; */

@@ -28,13 +28,15 @@ struct watch_event {
 /*
  * A page frame's stamp, 16 bits: when it was last used, what was in it then, and how often.
  * A second is 2^30 ns of CLOCK_MONOTONIC, which a BPF program has for a shift. Of the 256 values
- * of the second, 0 is never (an empty stamp) and 1 is "long ago", so it runs from 2 to 255.
+ * of the second, 0 is never (an empty stamp) and 1 to 6 are "long ago", each by a sweep longer, so
+ * it runs from 7 to 255.
  */
 #define STAMP_SECOND_SHIFT 30
 #define STAMP_NEVER	   0
 #define STAMP_LONG_AGO	   1
-#define STAMP_FIRST	   2
-#define STAMP_SECONDS	   254
+#define STAMP_LONGEST_AGO  6
+#define STAMP_FIRST	   7
+#define STAMP_SECONDS	   249
 #define STAMP_SECOND_MASK  0xff
 #define STAMP_TAG_SHIFT	   8
 #define STAMP_TAG_MASK	   0x3f

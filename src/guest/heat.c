@@ -2,9 +2,11 @@
 #include "guest/heat.h"
 
 #include "base/clock.h"
+#include "guest/stamp.h"
 
 /* Not seen in twenty of the sensor's turns. */
 #define UNSEEN_SEC (20 * HEAT_TURN_SEC)
+_Static_assert(STAMP_OLD_MAX > UNSEEN_SEC, "a stamp tells so long an age");
 
 /* A window of read-ahead is at most a few MiB (read_ahead_kb): no reader is that slow. The age is
  * cut to whole seconds. */

@@ -192,7 +192,7 @@ static int elsewhere_open(struct mounts *m, uint32_t device)
 		return -ENODEV;
 	}
 	if (m->searches == MOUNTS_SEARCHES_MAX)
-		return -ENODEV;
+		return -EAGAIN;
 	m->searches++;
 	fd = namespaces_search(m, device, &process);
 	if (at == MOUNTS_ELSEWHERE_MAX) {

@@ -77,7 +77,8 @@ void mounts_end(struct mounts *m);
  * @device: of its super block, as the kernel has it: major << 20 | minor
  *
  * Return: a descriptor that mounts_end() closes; -ENODEV when it is mounted nowhere, as far as we
- * look; -EOPNOTSUPP when it is a network file system or mounted below one only; or another -errno.
+ * look; -EAGAIN when there was too much to look through; -EOPNOTSUPP when it is a network file
+ * system or mounted below one only; or another -errno.
  */
 int mounts_open(struct mounts *m, uint32_t device);
 

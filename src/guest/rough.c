@@ -117,13 +117,14 @@ uint64_t rough_turn(struct rough *r)
 	}
 	rest = brake_holds(&b->brake, now) ? b->brake.until_usec - now
 					   : budget_wait_usec(&b->cpu, now, b->cpu_usec);
-	if (!shed_goal_left(&b->goal))
+	if (!shed_goal_left(&b->goal)) {
 		b->state = b->limit_pages == UINT64_MAX ? WIRE_STATE_OFF : WIRE_STATE_UNDER;
-	else if (rest)
-		b->state = WIRE_STATE_BRAKED;
-	else if (excess_reclaim(r, now))
-		r->due_usec = 0;
-	else
+		r->wait_usec = ROUGH_LOOK_USEC;
 		r->due_usec = now + r->wait_usec;
+	} else if (rest) {
+		b->state = WIRE_STATE_BRAKED;
+	} else {
+		r->due_usec = excess_reclaim(r, now) ? 0 : now + r->wait_usec;
+	}
 	return r->due_usec ? r->due_usec - now : 0;
 }

@@ -54,6 +54,16 @@ void shed_forget(struct shed *s)
 	s->incomplete = true;
 	s->kept_wait_usec = KEPT_WAIT_USEC;
 	s->kept_due_usec = 0;
+	s->kept_pages = s->kept_tried = s->kept_evicted = 0;
+	memset(s->unwanted, 0, sizeof(s->unwanted));
+}
+
+void shed_want_node(struct shed *s, unsigned node)
+{
+	if (!s->unwanted[node])
+		return;
+	s->unwanted[node] = false;
+	s->kept_due_usec = 0;
 }
 
 uint64_t shed_goal_left(const struct shed_goal *goal)
@@ -121,8 +131,10 @@ static enum fate shed_judge(unsigned i, const struct scan_page *page, uint64_t f
 
 	if (heat.hot || heat.awaited)
 		return FATE_HOT;
-	if (!p->goal->pages[node])
+	if (!p->goal->pages[node]) {
+		p->shed->unwanted[node] = true;
 		return FATE_OTHER;
+	}
 	/* By the folio's first page: it goes whole or not at all. */
 	if (p->choosy && !p->held[page->offset <= i ? i - page->offset : 0]) {
 		p->unheld[i] = true;
@@ -137,7 +149,10 @@ static int shed_check(const struct scan_owner *owner, void *userdata)
 {
 	const struct shed_piece *p = userdata;
 
-	return owner->mapping == p->key.mapping ? 0 : -ESTALE;
+	if (owner->mapping != p->key.mapping)
+		return -ESTALE;
+	/* Since it was opened: a write error, say, whose pages look clean. */
+	return owner->flags ? -EBUSY : 0;
 }
 
 /* Of a block device's own pages the inode number is the device's. */

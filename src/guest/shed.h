@@ -46,7 +46,8 @@ struct shed {
 	bool overflowed; /* the last sweep did not come to its end: the next one goes on there */
 	bool by_superpage;
 	struct walk walk;
-	uint64_t added_usec; /* when something entered the cache last, as far as was told */
+	uint64_t added_usec;	  /* when something entered the cache last, as far as was told */
+	bool unwanted[NODES_MAX]; /* pages of that node are kept because nobody wanted any of it */
 	uint64_t kept_due_usec;
 	uint64_t kept_wait_usec;
 	uint64_t kept_pages;   /* of those that were put to the front last, still to be looked at */
@@ -77,6 +78,12 @@ void shed_init(struct shed *s);
  * shed_forget() - empty all queues, and free their memory
  */
 void shed_forget(struct shed *s);
+
+/**
+ * shed_want_node() - have what was kept looked at soon, if pages of a node are among it that were
+ * kept only because the goal wanted none of that node
+ */
+void shed_want_node(struct shed *s, unsigned node);
 
 /**
  * shed_drain() - take in what has entered the cache

@@ -34,9 +34,18 @@ struct watch_heat stamp_heat(uint16_t stamp, unsigned tag, const struct stamp_cl
 	return (struct watch_heat){
 		.known = true,
 		.uses = stamp_uses(stamp),
-		.age_sec = age_sec(second == STAMP_LONG_AGO ? STAMP_OLD
-							    : stamp_age(second, clock->now_ns)),
+		.age_sec = age_sec(second < STAMP_FIRST
+					   ? STAMP_OLD + (second - STAMP_LONG_AGO) * STAMP_STEP
+					   : stamp_age(second, clock->now_ns)),
 	};
+}
+
+/* Return: what the sweep makes of it. */
+static unsigned second_swept(unsigned second, uint64_t now_ns)
+{
+	if (second >= STAMP_FIRST)
+		return stamp_age(second, now_ns) < STAMP_OLD ? second : STAMP_LONG_AGO;
+	return second == STAMP_NEVER || second == STAMP_LONGEST_AGO ? second : second + 1;
 }
 
 void stamp_sweep(uint16_t *stamps, size_t count, uint64_t now_ns)
@@ -45,11 +54,13 @@ void stamp_sweep(uint16_t *stamps, size_t count, uint64_t now_ns)
 		uint16_t stamp = __atomic_load_n(&stamps[i], __ATOMIC_RELAXED);
 		unsigned second = stamp & UINT8_MAX;
 
-		if (second < STAMP_FIRST || stamp_age(second, now_ns) < STAMP_OLD)
+		unsigned swept = second_swept(second, now_ns);
+
+		if (swept == second)
 			continue;
 		/* A use that comes in between wins. */
 		__atomic_compare_exchange_n(&stamps[i], &stamp,
-					    (uint16_t)((stamp & ~UINT8_MAX) | STAMP_LONG_AGO),
+					    (uint16_t)((stamp & ~(unsigned)UINT8_MAX) | swept),
 					    false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 	}
 }

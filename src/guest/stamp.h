@@ -9,8 +9,11 @@
 #include "guest/watch.h"
 
 /* Seconds of 2^30 ns after which a stamp says "long ago": with a sweep every minute none comes
- * near the 254 after which it would look new, and more than the last class of ages begins with. */
+ * near the 249 after which it would look new, and more than the last class of ages begins with. */
 #define STAMP_OLD 128
+/* So many it is older, at least, with each sweep after: not quite a minute. */
+#define STAMP_STEP    55
+#define STAMP_OLD_MAX (STAMP_OLD + (STAMP_LONGEST_AGO - STAMP_LONG_AGO) * STAMP_STEP)
 /* None is so old, with a minute to spare: it is one of a time to come. */
 #define STAMP_OLDEST 240
 
@@ -36,11 +39,12 @@ struct stamp_clock {
 struct watch_heat stamp_heat(uint16_t stamp, unsigned tag, const struct stamp_clock *clock);
 
 /**
- * stamp_sweep() - mark stamps older than STAMP_OLD as "long ago"
+ * stamp_sweep() - mark stamps older than STAMP_OLD as "long ago", and those as longer ago
  * @stamps: BPF programs may write them meanwhile; aligned to 8 bytes
  * @count: a multiple of STAMPS_A_WORD
  *
- * Called too late, a stamp can look younger than it is, never older.
+ * To be called a minute after the last time, not earlier. Called too late, a stamp can look
+ * younger than it is, never older.
  */
 void stamp_sweep(uint16_t *stamps, size_t count, uint64_t now_ns);
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* In place of the BPF programs: a kernel that tells what a test wants told, and never evicts. */
+/* In place of the BPF programs: a kernel that tells what a test wants told. */
 #ifndef PAGEPACT_TESTS_FAKE_KERNEL_H
 #define PAGEPACT_TESTS_FAKE_KERNEL_H
 
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "guest/memmap.h"
 #include "guest/watch.h"
@@ -12,8 +13,17 @@ static uint64_t added, wake_after;
 /* What the next watch_drain() tells. */
 static const struct watch_run *told_runs;
 static unsigned told_count;
+static unsigned told_evicted; /* by watch_evicted() */
 
-/* A kernel that tells of nothing but how much was added. */
+/* Of a file that is looked at, page N is in frame N if it is cached in truth; the rest is the
+ * test's word. Without it, what is looked at is gone. */
+#define FAKE_FRAMES 256
+struct fake_frame {
+	unsigned short flags;
+	struct watch_heat heat;
+};
+static struct fake_frame *fake_frames;
+
 uint64_t watch_added(const struct watch *w)
 {
 	(void)w;
@@ -59,17 +69,17 @@ void watch_evicted(struct watch *w, uint32_t device, uint64_t inode, uint64_t in
 	(void)index;
 	(void)age_class;
 	(void)now_usec;
+	told_evicted++;
 }
 
 struct watch_heat watch_heat(const struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index,
 			     uint64_t now_usec)
 {
 	(void)w;
-	(void)pfn;
 	(void)mapping;
 	(void)index;
 	(void)now_usec;
-	return (struct watch_heat){ 0 };
+	return fake_frames && pfn < FAKE_FRAMES ? fake_frames[pfn].heat : (struct watch_heat){ 0 };
 }
 
 enum wire_heat watch_sensor(const struct watch *w)
@@ -88,6 +98,7 @@ int watch_sense(struct watch *w, bool on)
 /* Memory in which nothing is cached, or a page of another file in each frame. */
 static struct scan_page fake_pages[SCAN_CHUNK_PAGES];
 static struct scan_owner fake_owners[SCAN_CHUNK_PAGES];
+static uint64_t fake_pfns[FAKE_FRAMES];
 static unsigned fake_owners_count;
 static uint64_t fake_magic; /* of the file system that these files are of; 0: nothing is cached */
 
@@ -142,16 +153,28 @@ const struct scan_owner *memmap_owners(const struct memmap *m, unsigned *ret_cou
 const uint64_t *memmap_frames(const struct memmap *m)
 {
 	(void)m;
-	return NULL;
+	return fake_pfns;
 }
 
 int memmap_peek(struct memmap *m, int fd, uint64_t index, unsigned count)
 {
+	unsigned char cached[FAKE_FRAMES];
+	void *map;
+
 	(void)m;
-	(void)fd;
-	(void)index;
-	(void)count;
-	return -ESTALE;
+	if (!fake_frames || index + count > FAKE_FRAMES)
+		return -ESTALE;
+	map = mmap(NULL, (size_t)count * 4096, PROT_READ, MAP_SHARED, fd, (off_t)index * 4096);
+	assert_true(map != MAP_FAILED);
+	assert_int_equal(mincore(map, (size_t)count * 4096, cached), 0);
+	munmap(map, (size_t)count * 4096);
+	for (unsigned i = 0; i < count; i++) {
+		fake_pfns[i] = index + i;
+		fake_pages[i] = (struct scan_page){ .index = index + i,
+						    .kind = cached[i] & 1 ? SCAN_FILE : SCAN_FREE,
+						    .flags = fake_frames[index + i].flags };
+	}
+	return 0;
 }
 
 int memmap_presence(struct memmap *m, int fd, uint64_t index, unsigned count)

@@ -157,8 +157,8 @@ static void test_over_it_with_nothing_to_take_is_kept(void **state)
 		wait = bound_turn(&bound);
 	assert_true(wait > 0 && wait != BOUND_NEVER);
 	assert_int_equal(bound.state, WIRE_STATE_KEPT);
-	/* What comes now can be taken. */
-	assert_int_equal(wake_after, 256);
+	/* What comes now can be taken once the first of it is old enough. */
+	assert_int_equal(wake_after, 1250);
 	assert_int_equal(shed.evicted_pages, 0);
 }
 
@@ -209,6 +209,95 @@ static void test_a_brake_is_told(void **state)
 	assert_true(bound_turn(&bound) > 0);
 	assert_int_equal(bound.state, WIRE_STATE_BRAKED);
 	assert_int_equal(bound.brake.reason, WIRE_BRAKE_REFAULT);
+	/* Nothing can be done about what comes. */
+	assert_int_equal(wake_after, UINT64_MAX);
+}
+
+/* Whatever a turn does counts, also the look alone. */
+static void test_each_look_is_in_the_cpu_quota(void **state)
+{
+	(void)state;
+	limit_set(10000);
+	tell(20000);
+	bound.brake.until_usec = UINT64_MAX;
+	while (!bound.cpu_usec)
+		turns(100);
+	bound.brake.until_usec = 0;
+	budget_init(&bound.cpu, 0, now_usec(), 0);
+	turns(1);
+	assert_int_equal(bound.brake.reason, WIRE_BRAKE_QUOTA);
+}
+
+/* What was mapped is unmapped, and no page need enter the cache for that. */
+static void test_under_it_it_looks_once_a_minute(void **state)
+{
+	uint64_t wait = 0;
+
+	(void)state;
+	limit_set(10000);
+	tell(1000);
+	for (int i = 0; i < 100 && !wait; i++)
+		wait = bound_turn(&bound);
+	assert_int_equal(bound.state, WIRE_STATE_UNDER);
+	assert_in_range(wait, 1, 60 * USEC_PER_SEC);
+}
+
+static void test_behind_is_a_sixteenth_or_8_mib(void **state)
+{
+	(void)state;
+	limit_set(16000);
+	goal_at(17000, false);
+	assert_false(bound.is_behind);
+	goal_at(17001, false);
+	assert_true(bound.is_behind);
+	limit_set(160000);
+	goal_at(162048, false);
+	assert_false(bound.is_behind);
+	goal_at(162049, false);
+	assert_true(bound.is_behind);
+}
+
+/* Of pages that a sweep is about to sort, none goes before, unless much comes. */
+static void test_a_sweep_ends_before_what_it_finds_goes(void **state)
+{
+	const struct watch_run run = { .mapping = 1,
+				       .inode = 2,
+				       .magic = FILE_SYSTEM_EXT4,
+				       .device = 0xfff << 20 | 7,
+				       .count = 100 };
+
+	(void)state;
+	limit_set(10000);
+	tell(20000);
+	for (int much = 0; much < 2; much++) {
+		told_runs = &run;
+		told_count = 1;
+		assert_int_equal(shed_drain(&shed, true), 0);
+		shed.added_usec = 0;
+		shed_sweep_begin(&shed, &ram, false);
+		bound.sweep_added = added;
+		added += much ? 1024 : 1023;
+		turns(1);
+		assert_int_equal(shed.queues[SHED_FRESH].pages, much ? 0 : 100);
+		turns(1);
+		assert_int_equal(shed.queues[SHED_FRESH].pages, 0);
+	}
+}
+
+/* They were kept only because nothing of their node was wanted. */
+static void test_a_node_that_is_wanted_has_its_kept_pages_looked_at(void **state)
+{
+	(void)state;
+	limit_set(10000);
+	shed.kept_due_usec = UINT64_MAX;
+	goal_at(12000, false);
+	assert_int_equal(shed.kept_due_usec, UINT64_MAX);
+	shed.unwanted[0] = true;
+	goal_at(9000, false);
+	assert_int_equal(shed.kept_due_usec, UINT64_MAX);
+	goal_at(12000, false);
+	assert_int_equal(shed.kept_due_usec, 0);
+	assert_false(shed.unwanted[0]);
 }
 
 static void test_a_quota_is_made_up_for(void **state)
@@ -221,6 +310,22 @@ static void test_a_quota_is_made_up_for(void **state)
 	assert_int_equal(bound.state, WIRE_STATE_BRAKED);
 	assert_int_equal(bound.brake.reason, WIRE_BRAKE_QUOTA);
 	assert_true(bound.quota_bytes < 0);
+}
+
+/* The first sweep of a large machine takes long: whoever reads does not wait for it. */
+static void test_no_sweep_while_it_is_far_above(void **state)
+{
+	(void)state;
+	limit_set(10000);
+	bound.quota_usec = now_usec();
+	bound.quota_bytes = -(int64_t)bound.bytes_per_sec;
+	tell(20000);
+	turns(3);
+	assert_int_equal(bound.sweep_due_usec, 0);
+	tell(10100);
+	turns(1);
+	assert_true(bound.sweep_due_usec > 0);
+	assert_int_equal(bound.state, WIRE_STATE_BRAKED);
 }
 
 static void test_set_off_and_on_again_looks_anew(void **state)
@@ -260,6 +365,18 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_brake_is_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_quota_is_made_up_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_sweep_while_it_is_far_above, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_each_look_is_in_the_cpu_quota, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_under_it_it_looks_once_a_minute, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_behind_is_a_sixteenth_or_8_mib, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_sweep_ends_before_what_it_finds_goes, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_node_that_is_wanted_has_its_kept_pages_looked_at, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_set_off_and_on_again_looks_anew, setup,
 						teardown),
 	};

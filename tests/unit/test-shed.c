@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What enters which queue. That pages leave, and which, is tested in stock guests. */
+/* What enters which queue, and what of a file's pages leaves. By what the kernel says of them is
+ * tested in stock guests. */
 #include "tree.h"
+
+#include <fcntl.h>
 
 #include "fake-kernel.h"
 #include "guest/shed.h"
@@ -23,6 +26,7 @@ static int setup(void **state)
 	shed = (struct shed){ .batch.mounts = &mounts, .heat = &heat, .nodes = &nodes };
 	shed_init(&shed);
 	fake_magic = 0;
+	fake_frames = NULL;
 	return tree_make(state);
 }
 
@@ -123,13 +127,160 @@ static void test_a_sweep_goes_on_where_it_overflowed(void **state)
 	assert_false(shed.incomplete);
 }
 
+/* A file of which all 256 pages are cached, cold and clean, and a queue that has them all. */
+static struct fake_frame frames[FAKE_FRAMES];
+static char path[] = "/var/tmp/pagepact-test-XXXXXX";
+
+static int file_setup(void **state)
+{
+	char page[4096] = "x";
+	int fd = mkstemp(strcpy(path, "/var/tmp/pagepact-test-XXXXXX"));
+
+	if (fd < 0 || setup(state) < 0)
+		return -1;
+	for (int i = 0; i < FAKE_FRAMES; i++) {
+		assert_int_equal(pwrite(fd, page, sizeof(page), i * 4096), sizeof(page));
+		frames[i] = (struct fake_frame){ .heat = { .known = true, .age_sec = 5 } };
+	}
+	assert_int_equal(fsync(fd), 0);
+	fake_frames = frames;
+	fake_owners[0] = (struct scan_owner){ .mapping = 1 };
+	fake_owners_count = 1;
+	told_evicted = 0;
+	tell(EXT4, 0, FAKE_FRAMES);
+	shed.batch.files[0].key =
+		(struct file_key){ .mapping = 1, .inode = 2, .magic = EXT4, .device = 3 };
+	shed.batch.files[0].fd = fd;
+	shed.batch.files_count = 1;
+	return 0;
+}
+
+static int file_teardown(void **state)
+{
+	shed_end(&shed);
+	unlink(path);
+	nodes.ranges_count = 0;
+	return teardown(state);
+}
+
+static bool is_cached(unsigned index)
+{
+	assert_int_equal(memmap_peek(NULL, shed.batch.files[0].fd, index, 1), 0);
+	return fake_pages[0].kind == SCAN_FILE;
+}
+
+/* Takes all of a queue. Return: how many pages are cached then. */
+static unsigned shed_all(enum shed_queue from, struct shed_goal *goal)
+{
+	unsigned cached = 0;
+
+	while (shed_piece(&shed, from, goal) > 0)
+		;
+	for (unsigned i = 0; i < FAKE_FRAMES; i++)
+		cached += is_cached(i);
+	return cached;
+}
+
+static void test_what_is_cold_goes_and_the_rest_is_kept(void **state)
+{
+	struct shed_goal goal = { .pages = { 1000 } };
+
+	(void)state;
+	frames[10].heat.uses = 2;
+	frames[20].heat.uses = 2;
+	frames[20].heat.age_sec = 31;
+	frames[30].flags = SCAN_DIRTY;
+	frames[40].flags = SCAN_MAPPED;
+	frames[50].flags = SCAN_PINNED;
+	frames[60].heat.known = false;
+	frames[60].flags = SCAN_ACTIVE;
+	assert_int_equal(shed_all(SHED_FRESH, &goal), 5);
+	assert_true(is_cached(10) && is_cached(30) && is_cached(40) && is_cached(50) &&
+		    is_cached(60));
+	assert_int_equal(goal.evicted, FAKE_FRAMES - 5);
+	assert_int_equal(goal.pages[0], 1000 - (FAKE_FRAMES - 5));
+	assert_int_equal(shed.evicted_pages, FAKE_FRAMES - 5);
+	assert_int_equal(told_evicted, FAKE_FRAMES - 5);
+	assert_int_equal(shed.queues[SHED_KEPT].pages, 5);
+	assert_false(shed.unwanted[0]);
+}
+
+static void test_kept_pages_are_tried_again(void **state)
+{
+	struct shed_goal goal = { .pages = { 1000 } };
+
+	(void)state;
+	for (int i = 0; i < FAKE_FRAMES; i++)
+		frames[i].flags = SCAN_DIRTY;
+	assert_int_equal(shed_all(SHED_FRESH, &goal), FAKE_FRAMES);
+	assert_int_equal(shed_retry_kept(&shed, 1), 0);
+	assert_int_equal(shed.queues[SHED_FRESH].pages, FAKE_FRAMES);
+	assert_int_equal(shed_all(SHED_FRESH, &goal), FAKE_FRAMES);
+	/* For nothing: later. */
+	uint64_t wait = shed_retry_kept(&shed, 1);
+	assert_true(wait > 0);
+	assert_int_equal(shed_retry_kept(&shed, 1 + wait), 0);
+	for (int i = 0; i < FAKE_FRAMES; i++)
+		frames[i].flags = 0;
+	assert_int_equal(shed_all(SHED_FRESH, &goal), 0);
+	assert_int_equal(shed_retry_kept(&shed, 1), UINT64_MAX);
+}
+
+/* A page looks clean whose writing failed: its file is known by that. */
+static void test_a_file_with_an_error_loses_nothing(void **state)
+{
+	struct shed_goal goal = { .pages = { 1000 } };
+
+	(void)state;
+	fake_owners[0].flags = SCAN_OWNER_WRITE_ERROR;
+	assert_int_equal(shed_all(SHED_FRESH, &goal), FAKE_FRAMES);
+	assert_int_equal(goal.evicted, 0);
+	assert_int_equal(shed.queues[SHED_KEPT].pages, FAKE_FRAMES);
+	/* Another file has taken its place: there is nothing to be kept. */
+	fake_owners[0].flags = 0;
+	fake_owners[0].mapping = 9;
+	assert_int_equal(shed_retry_kept(&shed, 1), 0);
+	assert_int_equal(shed_all(SHED_FRESH, &goal), FAKE_FRAMES);
+	assert_int_equal(shed.queues[SHED_KEPT].pages, 0);
+}
+
+static void test_a_node_of_which_nothing_is_wanted_keeps_its_pages(void **state)
+{
+	struct shed_goal goal = { .pages = { 0, 1000 } };
+
+	(void)state;
+	nodes.ranges[0].count = nodes.ranges[1].count = FAKE_FRAMES / 2;
+	nodes.ranges[1].start = FAKE_FRAMES / 2;
+	nodes.ranges[1].node = 1;
+	nodes.ranges_count = 2;
+	assert_int_equal(shed_all(SHED_FRESH, &goal), FAKE_FRAMES / 2);
+	assert_true(is_cached(0) && is_cached(FAKE_FRAMES / 2 - 1));
+	assert_int_equal(goal.pages[1], 1000 - FAKE_FRAMES / 2);
+	assert_true(shed.unwanted[0]);
+	assert_false(shed.unwanted[1]);
+	assert_int_equal(shed.queues[SHED_KEPT].pages, FAKE_FRAMES / 2);
+	/* Now it is. */
+	shed.kept_due_usec = UINT64_MAX;
+	shed_want_node(&shed, 1);
+	assert_true(shed_retry_kept(&shed, 1) > 0);
+	shed_want_node(&shed, 0);
+	assert_int_equal(shed_retry_kept(&shed, 1), 0);
+	goal.pages[0] = 1000;
+	assert_int_equal(shed_all(SHED_FRESH, &goal), 0);
+}
+
 int main(void)
 {
 #define SHED_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define FILE_TEST(f) cmocka_unit_test_setup_teardown(f, file_setup, file_teardown)
 	const struct CMUnitTest tests[] = {
 		SHED_TEST(test_files_that_are_never_opened_enter_no_queue),
 		SHED_TEST(test_what_no_disk_holds_waits_unseen),
 		SHED_TEST(test_a_sweep_goes_on_where_it_overflowed),
+		FILE_TEST(test_what_is_cold_goes_and_the_rest_is_kept),
+		FILE_TEST(test_kept_pages_are_tried_again),
+		FILE_TEST(test_a_file_with_an_error_loses_nothing),
+		FILE_TEST(test_a_node_of_which_nothing_is_wanted_keeps_its_pages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
