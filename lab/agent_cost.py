@@ -3,7 +3,7 @@
 import time
 
 from lab import measures, stream, workload
-from lab.limit_state import Bounded, untrace
+from lab.limit_state import Bounded
 from lab.report import MIB, mib, table
 from lab.say import step
 
@@ -64,11 +64,9 @@ def minutes(lab, report, kernel):
     seconds = QUICK_SECONDS if lab.quick else SECONDS
     report.head(f"The agent's CPU time and memory over {seconds} s")
     limit = QUICK_LIMIT_BYTES if lab.quick else LIMIT_BYTES
-    guests = [lab.guest(name, kernel=kernel, smp=2, shared_disks=[stream.image()],
+    guests = [lab.guest(name, kernel=kernel, smp=2, shared_disks=[stream.image()], traced=False,
                         append=f"unmapped_page_control={limit}") for name in ("idle", "busy")]
     lab.wait_ready()
-    for guest in guests:
-        untrace(guest)
     lab.start_daemon()
     lab.wait_agents()
     idle, busy = (Bounded(lab, report, guest, lab.quick) for guest in guests)

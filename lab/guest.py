@@ -55,12 +55,13 @@ class Guest:
     for the kernel's command line; files, {name under /run/lab: path on the host}; base, another raw root image; smp,
     virtual CPUs; parallel, whether these run at the same time under emulation, too; icount, time that counts instructions while the one CPU runs, which is emulated always; smbios,
     strings of type 11; numa, whether memory is in two nodes (two CPUs in one each);
-    agent_conf, the text of /etc/pagepact/agent.conf; agent_arguments, the agent's words; agent_alone, whether it is started though there is no port."""
+    agent_conf, the text of /etc/pagepact/agent.conf; agent_arguments, the agent's words; agent_alone, whether it is started though there is no port;
+    traced, whether the kernel's trace of its page cache is on, which measures.look() needs and which costs each page that comes or goes."""
 
     def __init__(self, name, directory, *, memory_mib=1024, kernel="6.1", disk_format="qcow2", extra_disks=(),
                  agent=None, agent_port=True, balloon=True, modules=False, append="", files=None, base=None, smp=1,
                  parallel=False, icount=False, smbios=(), numa=False, agent_conf=None, agent_arguments="", agent_alone=False,
-                 shared_disks=()):
+                 shared_disks=(), traced=True):
         if icount and smp != 1:
             raise ValueError("instructions are counted on one CPU only")
         self.name = name
@@ -85,6 +86,7 @@ class Guest:
         self.agent_conf = agent_conf
         self.agent_arguments = agent_arguments
         self.agent_alone = agent_alone
+        self.traced = traced
         self.disk = self.directory / f"disk.{disk_format}"
         self.console = self.directory / "console.log"
         self.qemu_log = self.directory / "qemu.log"
@@ -180,7 +182,11 @@ class Guest:
 
     def _arguments(self):
         # no_timer_check: on a busy host an emulated timer may be late, and the kernel then gives up at boot.
-        words = ["console=ttyS0", "loglevel=4", "panic=-1", "oops=panic", "no_timer_check", "lab.root=vda1", self.append]
+        # Where a CPU hangs that runs beside another is known by what the kernel tells on the way.
+        words = ["console=ttyS0", f"loglevel={7 if self.parallel else 4}", "panic=-1", "oops=panic", "no_timer_check", "lab.root=vda1",
+                 self.append]
+        if not self.traced:
+            words.append("lab.untraced")
         if self.modules:
             words.append("lab.extra_modules")
         if self.modules == "many":
@@ -320,6 +326,11 @@ class Guest:
         except (OSError, QmpError) as error:
             registers = f"no registers: {error}\n"
         return registers + process.tail(self.console)
+
+    def stuck_at(self):
+        """Where its kernel says that a CPU was stuck, each time that it said so: "function+offset/size"."""
+        with open(self.console, errors="replace") as log:
+            return re.findall(r"soft lockup - CPU.*?RIP: 0010:(\S+)", log.read(), re.DOTALL)
 
     def virtual_disk_read_bytes(self):
         """What the guest asked its first disk for."""

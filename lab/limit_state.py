@@ -15,11 +15,6 @@ REPORT_SECONDS = 60
 CALM_SECONDS = 90
 
 
-def untrace(guest):
-    """What the lab traces for other scenarios costs each page that comes or goes; and whoever evicts it, CPU time."""
-    guest.run("for event in /sys/kernel/tracing/events/filemap/*/enable; do echo 0 >$event; done")
-
-
 @dataclass
 class Bounded:
     """A guest with the disk of stream.py and an agent; quick, whether the short form is wanted."""
