@@ -5,7 +5,7 @@ import re
 from lab import limit_harm, limit_hot, limit_native, limit_peak, limit_speed, process, stream
 from lab.limit_state import LIMIT_BYTES, Bounded
 
-LOST_MOST = 3
+LOST_MOST = 6
 SENSOR = re.compile(r"folio_mark_accessed\+0x0/")
 
 
