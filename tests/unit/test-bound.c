@@ -3,7 +3,7 @@
 #include "tree.h"
 
 #include "base/clock.h"
-#include "fake-kernel.h"
+#include "cached-file.h"
 #include "guest/bound.h"
 
 #define VMSTAT	"/sys/devices/system/node/node0/vmstat"
@@ -65,6 +65,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	shed_forget(&shed);
+	held_done(&shed.held);
+	cached_file_remove();
 	mounts_done(&mounts);
 	nodes_done(&nodes);
 	return tree_remove(state);
@@ -348,6 +350,113 @@ static void test_set_off_and_on_again_looks_anew(void **state)
 	assert_int_equal(bound.sweep_due_usec, due);
 }
 
+/* One turn with the file open, as it is after each was opened in it. */
+static uint64_t file_turn(void)
+{
+	shed.added_usec = 0;
+	cached_file_open(&shed);
+	uint64_t wait = bound_turn(&bound);
+	batch_end(&shed.batch);
+	return wait;
+}
+
+static void test_the_quota_of_bytes_is_used_up_and_comes_back(void **state)
+{
+	const struct settings settings = { .evict_cpu_permille = 500,
+					   .evict_bytes_per_sec = 4u << 20 };
+	uint64_t evicted;
+
+	(void)state;
+	bound_quotas(&bound, &settings, now_usec());
+	assert_int_equal(bound.bytes_per_sec, 4u << 20);
+	assert_int_equal(bound.quota_bytes, 4u << 20);
+	limit_set(4000);
+	cached_file_make(&shed);
+	tell(4700);
+	bound.quota_bytes = 1;
+	file_turn();
+	evicted = shed.evicted_pages;
+	assert_in_range(evicted, 1, FAKE_FRAMES - 1);
+	assert_int_equal(cached_count(), FAKE_FRAMES - evicted);
+	assert_true(bound.quota_bytes < 0);
+	file_turn();
+	assert_int_equal(shed.evicted_pages, evicted);
+	assert_int_equal(bound.state, WIRE_STATE_BRAKED);
+	/* A second later. */
+	bound.quota_usec -= USEC_PER_SEC;
+	file_turn();
+	assert_true(shed.evicted_pages > evicted);
+}
+
+/* What comes back of it is to be seen, though nothing is to be done. */
+static void test_after_eviction_it_looks_each_second(void **state)
+{
+	(void)state;
+	limit_set(4000);
+	cached_file_make(&shed);
+	tell(4001);
+	while (!shed.evicted_pages)
+		file_turn();
+	tell(3000);
+	bound.sampled_usec = 0;
+	assert_in_range(file_turn(), 1, USEC_PER_SEC);
+	assert_int_equal(bound.brake.idle_seconds, 0);
+}
+
+/* The host holds something, none of it this file's: its turn is after what is held, and it comes.
+ */
+static void test_what_the_host_does_not_hold_goes_last(void **state)
+{
+	struct wire_held *held = calloc(1, sizeof(*held) + sizeof(held->items[0]));
+
+	(void)state;
+	assert_non_null(held);
+	held->flags = WIRE_HELD_FIRST;
+	strcpy(held->serial, "another");
+	held->count = 1;
+	held->items[0] = (struct wire_held_run){ .block = 1, .count = 1 };
+	assert_int_equal(held_take(&shed.held, held, now_usec()), 0);
+	free(held);
+	limit_set(4000);
+	/* For one piece a turn. */
+	bound.bytes_per_sec = 1u << 20;
+	cached_file_make(&shed);
+	bound.sweep_due_usec = UINT64_MAX / 2;
+	tell(4010);
+	bound.quota_bytes = 1;
+	file_turn();
+	assert_int_equal(shed.queues[SHED_FRESH].pages, 0);
+	assert_int_equal(shed.queues[SHED_SOLE].pages, FAKE_FRAMES - shed.evicted_pages);
+	assert_in_range(shed.evicted_pages, 1, FAKE_FRAMES - 1);
+	/* Far above the limit nobody looks who holds what. */
+	shed_forget(&shed);
+	cached_file_remove();
+	cached_file_make(&shed);
+	tell(6000);
+	bound.quota_bytes = 1;
+	file_turn();
+	assert_int_equal(shed.queues[SHED_SOLE].pages, 0);
+	assert_true(shed.queues[SHED_FRESH].pages > 0);
+}
+
+static void test_room_is_that_of_the_fullest_node(void **state)
+{
+	(void)state;
+	limit_set(10000);
+	nodes.count = 2;
+	nodes.nodes[1] = nodes.nodes[0];
+	nodes.nodes[0].unmapped_pages = 1000;
+	nodes.nodes[1].unmapped_pages = 4000;
+	assert_int_equal(bound_measure(&bound), 1000);
+	nodes.nodes[0].unmapped_pages = 4900;
+	assert_int_equal(bound_measure(&bound), 100);
+	nodes.nodes[0].unmapped_pages = 5001;
+	assert_int_equal(bound_measure(&bound), 0);
+	assert_int_equal(bound.goal.pages[0], 251);
+	assert_int_equal(bound.goal.pages[1], 0);
+	nodes.count = 1;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -377,6 +486,14 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(
 			test_a_node_that_is_wanted_has_its_kept_pages_looked_at, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_the_quota_of_bytes_is_used_up_and_comes_back,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_after_eviction_it_looks_each_second, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_what_the_host_does_not_hold_goes_last, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_room_is_that_of_the_fullest_node, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_set_off_and_on_again_looks_anew, setup,
 						teardown),
 	};

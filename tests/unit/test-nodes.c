@@ -139,6 +139,15 @@ static void test_overlap(void **state)
 	assert_int_equal(nodes_of(&n, 5999), 1);
 	assert_int_equal(nodes_of(&n, 6000), 0);
 	nodes_done(&n);
+	/* Whichever is told first. */
+	tree_put("/proc/zoneinfo", ZONE("0", " Movable", "1", "1000", "100", "5000")
+					   ZONE("2", " Movable", "1", "90000", "100", "1000"));
+	assert_int_equal(nodes_read(tree, &n), 0);
+	assert_int_equal(nodes_of(&n, 4999), 1);
+	assert_int_equal(nodes_of(&n, 5000), 0);
+	assert_int_equal(nodes_of(&n, 5999), 0);
+	assert_int_equal(nodes_of(&n, 6000), 1);
+	nodes_done(&n);
 }
 
 static uint64_t pages(const char *text, const struct nodes *n, unsigned node)

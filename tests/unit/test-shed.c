@@ -3,9 +3,7 @@
  * tested in stock guests. */
 #include "tree.h"
 
-#include <fcntl.h>
-
-#include "fake-kernel.h"
+#include "cached-file.h"
 #include "guest/shed.h"
 
 #define EXT4 0xEF53
@@ -26,7 +24,7 @@ static int setup(void **state)
 	shed = (struct shed){ .batch.mounts = &mounts, .heat = &heat, .nodes = &nodes };
 	shed_init(&shed);
 	fake_magic = 0;
-	fake_frames = NULL;
+	told_lost = 0;
 	return tree_make(state);
 }
 
@@ -127,63 +125,36 @@ static void test_a_sweep_goes_on_where_it_overflowed(void **state)
 	assert_false(shed.incomplete);
 }
 
-/* A file of which all 256 pages are cached, cold and clean, and a queue that has them all. */
-static struct fake_frame frames[FAKE_FRAMES];
-static char path[] = "/var/tmp/pagepact-test-XXXXXX";
-
 static int file_setup(void **state)
 {
-	char page[4096] = "x";
-	int fd = mkstemp(strcpy(path, "/var/tmp/pagepact-test-XXXXXX"));
+	int r = setup(state);
 
-	if (fd < 0 || setup(state) < 0)
-		return -1;
-	for (int i = 0; i < FAKE_FRAMES; i++) {
-		assert_int_equal(pwrite(fd, page, sizeof(page), i * 4096), sizeof(page));
-		frames[i] = (struct fake_frame){ .heat = { .known = true, .age_sec = 5 } };
+	if (r == 0) {
+		cached_file_make(&shed);
+		cached_file_open(&shed);
 	}
-	assert_int_equal(fsync(fd), 0);
-	fake_frames = frames;
-	fake_owners[0] = (struct scan_owner){ .mapping = 1 };
-	fake_owners_count = 1;
-	told_evicted = 0;
-	tell(EXT4, 0, FAKE_FRAMES);
-	shed.batch.files[0].key =
-		(struct file_key){ .mapping = 1, .inode = 2, .magic = EXT4, .device = 3 };
-	shed.batch.files[0].fd = fd;
-	shed.batch.files_count = 1;
-	return 0;
+	return r;
 }
 
 static int file_teardown(void **state)
 {
 	shed_end(&shed);
-	unlink(path);
+	cached_file_remove();
 	nodes.ranges_count = 0;
 	return teardown(state);
-}
-
-static bool is_cached(unsigned index)
-{
-	assert_int_equal(memmap_peek(NULL, shed.batch.files[0].fd, index, 1), 0);
-	return fake_pages[0].kind == SCAN_FILE;
 }
 
 /* Takes all of a queue. Return: how many pages are cached then. */
 static unsigned shed_all(enum shed_queue from, struct shed_goal *goal)
 {
-	unsigned cached = 0;
-
 	while (shed_piece(&shed, from, goal) > 0)
 		;
-	for (unsigned i = 0; i < FAKE_FRAMES; i++)
-		cached += is_cached(i);
-	return cached;
+	return cached_count();
 }
 
 static void test_what_is_cold_goes_and_the_rest_is_kept(void **state)
 {
-	struct shed_goal goal = { .pages = { 1000 } };
+	struct shed_goal goal = { .pages = { 2000 } };
 
 	(void)state;
 	frames[10].heat.uses = 2;
@@ -194,20 +165,72 @@ static void test_what_is_cold_goes_and_the_rest_is_kept(void **state)
 	frames[50].flags = SCAN_PINNED;
 	frames[60].heat.known = false;
 	frames[60].flags = SCAN_ACTIVE;
-	assert_int_equal(shed_all(SHED_FRESH, &goal), 5);
+	/* Read ahead just now. */
+	heat.is_on = true;
+	frames[70].heat.age_sec = 0;
+	assert_int_equal(shed_all(SHED_FRESH, &goal), 6);
 	assert_true(is_cached(10) && is_cached(30) && is_cached(40) && is_cached(50) &&
-		    is_cached(60));
-	assert_int_equal(goal.evicted, FAKE_FRAMES - 5);
-	assert_int_equal(goal.pages[0], 1000 - (FAKE_FRAMES - 5));
-	assert_int_equal(shed.evicted_pages, FAKE_FRAMES - 5);
-	assert_int_equal(told_evicted, FAKE_FRAMES - 5);
-	assert_int_equal(shed.queues[SHED_KEPT].pages, 5);
+		    is_cached(60) && is_cached(70));
+	assert_int_equal(goal.evicted, FAKE_FRAMES - 6);
+	assert_int_equal(goal.pages[0], 2000 - (FAKE_FRAMES - 6));
+	assert_int_equal(shed.evicted_pages, FAKE_FRAMES - 6);
+	assert_int_equal(told_evicted, FAKE_FRAMES - 6);
+	assert_int_equal(shed.queues[SHED_KEPT].pages, 6);
 	assert_false(shed.unwanted[0]);
+}
+
+/* A piece goes whole, and no more is wanted for it. */
+static void test_a_goal_is_not_overdrawn(void **state)
+{
+	struct shed_goal goal = { .pages = { 1 } };
+
+	(void)state;
+	assert_int_equal(shed_piece(&shed, SHED_FRESH, &goal), 1);
+	assert_true(goal.evicted > 1);
+	assert_int_equal(shed_goal_left(&goal), 0);
+}
+
+static void test_what_was_lost_is_looked_for(void **state)
+{
+	(void)state;
+	shed.incomplete = false;
+	assert_int_equal(shed_drain(&shed, true), 0);
+	assert_false(shed.incomplete);
+	told_lost = 1;
+	assert_int_equal(shed_drain(&shed, true), 0);
+	assert_true(shed.incomplete);
+}
+
+/* What a sweep finds goes by the age of its last use, wherever in memory it lies. */
+static void test_a_sweep_sorts_by_age(void **state)
+{
+	static const struct ram little = { .ranges = { { 0, FAKE_FRAMES, 0 } },
+					   .count = 1,
+					   .pages = FAKE_FRAMES };
+	uint32_t age = UINT32_MAX, count, found = 0;
+	struct file_key key;
+	uint64_t index;
+
+	(void)state;
+	shed_forget(&shed);
+	fake_magic = EXT4;
+	for (unsigned i = 0; i < FAKE_FRAMES; i++)
+		frames[i].heat.age_sec = 1 + i * 37 % 100;
+	shed_sweep_begin(&shed, &little, false);
+	while (shed_sweep_step(&shed) > 0)
+		;
+	for (; spans_pop(&shed.queues[SHED_FRESH], &key, &index, &count); found += count) {
+		uint32_t its = frames[key.inode - 1].heat.age_sec;
+
+		assert_true(its <= age);
+		age = its;
+	}
+	assert_int_equal(found, FAKE_FRAMES);
 }
 
 static void test_kept_pages_are_tried_again(void **state)
 {
-	struct shed_goal goal = { .pages = { 1000 } };
+	struct shed_goal goal = { .pages = { 2000 } };
 
 	(void)state;
 	for (int i = 0; i < FAKE_FRAMES; i++)
@@ -229,7 +252,7 @@ static void test_kept_pages_are_tried_again(void **state)
 /* A page looks clean whose writing failed: its file is known by that. */
 static void test_a_file_with_an_error_loses_nothing(void **state)
 {
-	struct shed_goal goal = { .pages = { 1000 } };
+	struct shed_goal goal = { .pages = { 2000 } };
 
 	(void)state;
 	fake_owners[0].flags = SCAN_OWNER_WRITE_ERROR;
@@ -246,7 +269,7 @@ static void test_a_file_with_an_error_loses_nothing(void **state)
 
 static void test_a_node_of_which_nothing_is_wanted_keeps_its_pages(void **state)
 {
-	struct shed_goal goal = { .pages = { 0, 1000 } };
+	struct shed_goal goal = { .pages = { 0, 2000 } };
 
 	(void)state;
 	nodes.ranges[0].count = nodes.ranges[1].count = FAKE_FRAMES / 2;
@@ -255,7 +278,7 @@ static void test_a_node_of_which_nothing_is_wanted_keeps_its_pages(void **state)
 	nodes.ranges_count = 2;
 	assert_int_equal(shed_all(SHED_FRESH, &goal), FAKE_FRAMES / 2);
 	assert_true(is_cached(0) && is_cached(FAKE_FRAMES / 2 - 1));
-	assert_int_equal(goal.pages[1], 1000 - FAKE_FRAMES / 2);
+	assert_int_equal(goal.pages[1], 2000 - FAKE_FRAMES / 2);
 	assert_true(shed.unwanted[0]);
 	assert_false(shed.unwanted[1]);
 	assert_int_equal(shed.queues[SHED_KEPT].pages, FAKE_FRAMES / 2);
@@ -265,7 +288,7 @@ static void test_a_node_of_which_nothing_is_wanted_keeps_its_pages(void **state)
 	assert_true(shed_retry_kept(&shed, 1) > 0);
 	shed_want_node(&shed, 0);
 	assert_int_equal(shed_retry_kept(&shed, 1), 0);
-	goal.pages[0] = 1000;
+	goal.pages[0] = 2000;
 	assert_int_equal(shed_all(SHED_FRESH, &goal), 0);
 }
 
@@ -278,6 +301,9 @@ int main(void)
 		SHED_TEST(test_what_no_disk_holds_waits_unseen),
 		SHED_TEST(test_a_sweep_goes_on_where_it_overflowed),
 		FILE_TEST(test_what_is_cold_goes_and_the_rest_is_kept),
+		FILE_TEST(test_a_goal_is_not_overdrawn),
+		FILE_TEST(test_what_was_lost_is_looked_for),
+		FILE_TEST(test_a_sweep_sorts_by_age),
 		FILE_TEST(test_kept_pages_are_tried_again),
 		FILE_TEST(test_a_file_with_an_error_loses_nothing),
 		FILE_TEST(test_a_node_of_which_nothing_is_wanted_keeps_its_pages),
