@@ -385,7 +385,7 @@ def test_free_in_turns(place):
     assert [(size, flags) for size, _, flags in made.guest.frees] == [
         (8 * MIB, 0), (7 * MIB - 4096, 1), (5 * MIB - 4096, 1)]
     shown = done(made.ctl("explain", str(reply["order"])))
-    assert "the order of reclaim inside a" in shown and "(superpage): 3.0 MiB" in shown
+    assert "the order of reclaim inside a" in shown and "Step superpage: 3.0 MiB" in shown
     assert "free" in shown.splitlines()[1]
     explained = made.daemon.call("explain", order=reply["order"])["parameters"]
     assert explained["order"]["action"] == "free" and explained["order"]["step"] is None

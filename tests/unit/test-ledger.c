@@ -120,7 +120,7 @@ static void test_order_to_free(void **state)
 	assert_true(has_line(reply, "Before it, 7.0 MiB"));
 	assert_true(has_line(reply, "Step free: 1.0 MiB, which were free before."));
 	assert_true(has_line(reply, "Step cold: 2.0 MiB."));
-	assert_false(has_line(reply, "(held)"));
+	assert_false(has_line(reply, "Step held"));
 	assert_true(has_line(reply, "It ended with: braked, brake io."));
 	assert_int_equal(number(json_object_get(reply, "inputs"), "unmapped_bytes"), 7 << 20);
 	assert_int_equal(json_array_size(json_object_get(reply, "steps")), WIRE_STEPS);
