@@ -283,7 +283,7 @@ static bool has_old(const struct bound *b, uint64_t now)
 
 	if (s->sweeping && watch_added(s->heat->watch) - b->sweep_added < SWEEP_ADDED_PAGES)
 		return false;
-	if (now - s->added_usec > YOUNG_USEC)
+	if (now > s->added_usec + YOUNG_USEC)
 		return pages > 0;
 	return pages > young_pages(b);
 }
@@ -335,21 +335,20 @@ static uint64_t goal_work(struct bound *b, uint64_t begun)
 		uint64_t before = s->evicted_pages, now = now_usec();
 
 		if (now - drained > DRAIN_USEC) {
-			drained = now;
 			if (shed_drain(s, true) < 0)
 				return RETRY_USEC;
+			drained = now = now_usec();
 		}
-		wait = queues_fill(b, begun);
+		wait = queues_fill(b, now);
 		if (wait)
 			continue;
-		enum shed_queue from = queue_next(b, begun);
+		enum shed_queue from = queue_next(b, now);
 
 		if (from == SHED_QUEUES) {
 			sweep_work(b, now_usec());
 			break;
 		}
-		b->goal.held_only =
-			from == SHED_FRESH && !b->is_behind && held_any(&s->held, begun);
+		b->goal.held_only = from == SHED_FRESH && !b->is_behind && held_any(&s->held, now);
 		if (shed_piece(s, from, &b->goal) < 0)
 			wait = RETRY_USEC;
 		b->quota_bytes -= (int64_t)((s->evicted_pages - before) * PAGE_BYTES);

@@ -184,6 +184,24 @@ static void test_the_youngest_are_waited_for(void **state)
 	assert_int_equal(bound.state, WIRE_STATE_KEPT);
 }
 
+/* The time is read before some that come are told. */
+static void test_what_comes_in_a_turn_is_young(void **state)
+{
+	const struct watch_run run = {
+		.mapping = 1, .inode = 2, .magic = FILE_SYSTEM_EXT4, .device = 3, .count = 100
+	};
+
+	(void)state;
+	limit_set(10000);
+	tell(20000);
+	told_runs = &run;
+	told_count = 1;
+	assert_int_equal(shed_drain(&shed, true), 0);
+	shed.added_usec = now_usec() + USEC_PER_SEC;
+	turns(20);
+	assert_int_equal(shed.queues[SHED_FRESH].pages, 100);
+}
+
 static void test_the_sensor_is_needed_when_much_comes(void **state)
 {
 	(void)state;
@@ -471,6 +489,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_over_it_with_nothing_to_take_is_kept, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_the_youngest_are_waited_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_comes_in_a_turn_is_young, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_the_sensor_is_needed_when_much_comes, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_brake_is_told, setup, teardown),
