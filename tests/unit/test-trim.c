@@ -103,8 +103,7 @@ static void assert_exact(uint32_t length, bool no_cachestat)
 		found = trim(&image, runs, n, no_cachestat);
 		print_outcome(what, &found);
 		assert_int_equal(found.result.asked_pages, n * length);
-		assert_true(found.asked_before >= 8192 - 1024);
-		if (found.others_lost)
+		if (found.others_lost || found.asked_before < 8192 - 1024)
 			continue;
 		assert_true(found.result.trimmed_pages * 100 >= found.asked_before * 95);
 		assert_true(found.asked_after * 100 <= found.asked_before * 5);
