@@ -78,6 +78,31 @@ static void turns(unsigned n)
 		(void)bound_turn(&bound);
 }
 
+/* Return: what the first turn after which there is nothing more to do at once says. */
+static uint64_t turns_to_wait(void)
+{
+	uint64_t wait = 0;
+
+	for (int i = 0; i < 100 && !wait; i++)
+		wait = bound_turn(&bound);
+	return wait;
+}
+
+/* Pages of a file that is not there enter the cache. */
+static void come(uint32_t count)
+{
+	static struct watch_run run;
+
+	run = (struct watch_run){ .mapping = 1,
+				  .inode = 2,
+				  .magic = FILE_SYSTEM_EXT4,
+				  .device = 0xfff << 20 | 7,
+				  .count = count };
+	told_runs = &run;
+	told_count = 1;
+	assert_int_equal(shed_drain(&shed, true), 0);
+}
+
 static void test_off_asks_for_no_wake(void **state)
 {
 	(void)state;
@@ -150,13 +175,10 @@ static void test_a_goal_that_a_turn_left_is_gone_on_with(void **state)
 
 static void test_over_it_with_nothing_to_take_is_kept(void **state)
 {
-	uint64_t wait = 0;
-
 	(void)state;
 	limit_set(10000);
 	tell(20000);
-	for (int i = 0; i < 100 && !wait; i++)
-		wait = bound_turn(&bound);
+	uint64_t wait = turns_to_wait();
 	assert_true(wait > 0 && wait != BOUND_NEVER);
 	assert_int_equal(bound.state, WIRE_STATE_KEPT);
 	/* What comes now can be taken once the first of it is old enough. */
@@ -167,18 +189,11 @@ static void test_over_it_with_nothing_to_take_is_kept(void **state)
 /* What has just come is not polled for: more of it wakes, and in a while it is old enough. */
 static void test_the_youngest_are_waited_for(void **state)
 {
-	const struct watch_run run = {
-		.mapping = 1, .inode = 2, .magic = FILE_SYSTEM_EXT4, .device = 3, .count = 100
-	};
-	uint64_t wait = 0;
-
 	(void)state;
 	limit_set(10000);
 	tell(20000);
-	told_runs = &run;
-	told_count = 1;
-	for (int i = 0; i < 100 && !wait; i++)
-		wait = bound_turn(&bound);
+	come(100);
+	uint64_t wait = turns_to_wait();
 	assert_in_range(wait, USEC_PER_SEC, 2 * USEC_PER_SEC + 1);
 	assert_int_equal(shed.queues[SHED_FRESH].pages, 100);
 	assert_int_equal(bound.state, WIRE_STATE_KEPT);
@@ -187,16 +202,10 @@ static void test_the_youngest_are_waited_for(void **state)
 /* The time is read before some that come are told. */
 static void test_what_comes_in_a_turn_is_young(void **state)
 {
-	const struct watch_run run = {
-		.mapping = 1, .inode = 2, .magic = FILE_SYSTEM_EXT4, .device = 3, .count = 100
-	};
-
 	(void)state;
 	limit_set(10000);
 	tell(20000);
-	told_runs = &run;
-	told_count = 1;
-	assert_int_equal(shed_drain(&shed, true), 0);
+	come(100);
 	shed.added_usec = now_usec() + USEC_PER_SEC;
 	turns(20);
 	assert_int_equal(shed.queues[SHED_FRESH].pages, 100);
@@ -252,13 +261,10 @@ static void test_each_look_is_in_the_cpu_quota(void **state)
 /* What was mapped is unmapped, and no page need enter the cache for that. */
 static void test_under_it_it_looks_once_a_minute(void **state)
 {
-	uint64_t wait = 0;
-
 	(void)state;
 	limit_set(10000);
 	tell(1000);
-	for (int i = 0; i < 100 && !wait; i++)
-		wait = bound_turn(&bound);
+	uint64_t wait = turns_to_wait();
 	assert_int_equal(bound.state, WIRE_STATE_UNDER);
 	assert_in_range(wait, 1, 60 * USEC_PER_SEC);
 }
@@ -281,19 +287,11 @@ static void test_behind_is_a_sixteenth_or_8_mib(void **state)
 /* Of pages that a sweep is about to sort, none goes before, unless much comes. */
 static void test_a_sweep_ends_before_what_it_finds_goes(void **state)
 {
-	const struct watch_run run = { .mapping = 1,
-				       .inode = 2,
-				       .magic = FILE_SYSTEM_EXT4,
-				       .device = 0xfff << 20 | 7,
-				       .count = 100 };
-
 	(void)state;
 	limit_set(10000);
 	tell(20000);
 	for (int much = 0; much < 2; much++) {
-		told_runs = &run;
-		told_count = 1;
-		assert_int_equal(shed_drain(&shed, true), 0);
+		come(100);
 		shed.added_usec = 0;
 		shed_sweep_begin(&shed, &ram, false);
 		bound.sweep_added = added;
