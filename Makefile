@@ -20,7 +20,7 @@ demo: all
 	@$(AS_ROOT) env PAGEPACT_BUILD=$(BUILD) lab/run demo
 
 bench: all
-	@failed=; for scenario in demo limit agent integrity inodes; do \
+	@failed=; for scenario in demo limit agent integrity inodes wave balloon; do \
 		$(AS_ROOT) env PAGEPACT_BUILD=$(BUILD) lab/run $$scenario --json $(BUILD)/$$scenario.json || failed="$$failed $$scenario"; \
 	done; \
 	$(AS_ROOT) env PAGEPACT_ALL_KERNELS=1 PAGEPACT_BUILD=$(abspath $(BUILD)) PYTHONPATH=. \

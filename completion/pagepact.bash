@@ -6,7 +6,7 @@ _pagepact_guests() {
 }
 
 _pagepact() {
-	local verbs='status dup reclaim free cache-limit explain attach detach version help'
+	local verbs='status dup reclaim free balloon cache-limit hint explain attach detach version help'
 	local global='--socket --json --bytes --noheadings --timeout --help --version'
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local verb='' options='' i arguments=0
@@ -18,7 +18,7 @@ _pagepact() {
 		*:--socket)
 			socket=(--socket "${COMP_WORDS[++i]}")
 			;;
-		*:--timeout | dup:--limit | reclaim:--bytes | attach:--agent | attach:--domain)
+		*:--timeout | dup:--limit | reclaim:--bytes | balloon:--cache | attach:--agent | attach:--domain)
 			((i++))
 			;;
 		*:-*) ;;
@@ -35,6 +35,10 @@ _pagepact() {
 	*:--timeout | dup:--limit | reclaim:--bytes | attach:--domain)
 		return
 		;;
+	balloon:--cache)
+		mapfile -t COMPREPLY < <(compgen -W 'first only off' -- "$cur")
+		return
+		;;
 	attach:--agent)
 		mapfile -t COMPREPLY < <(compgen -W 'serial:' -- "$cur")
 		return
@@ -46,7 +50,9 @@ _pagepact() {
 	dup) options='--files --limit --verbose' ;;
 	reclaim) options='--bytes --dry-run --verbose' ;;
 	free) options='--dry-run --verbose' ;;
+	balloon) options='--stop --cache --dry-run --no-wait --timeout --verbose' ;;
 	cache-limit) options='--dry-run' ;;
+	hint) options='--dry-run' ;;
 	attach) options='--agent --act --domain' ;;
 	esac
 
@@ -56,10 +62,12 @@ _pagepact() {
 	fi
 	case $verb:$arguments in
 	:*) mapfile -t COMPREPLY < <(compgen -W "$verbs" -- "$cur") ;;
-	dup:0 | reclaim:0 | free:0 | cache-limit:0 | detach:0)
+	dup:0 | reclaim:0 | free:0 | balloon:0 | cache-limit:0 | hint:0 | detach:0)
 		mapfile -t COMPREPLY < <(compgen -W "$(_pagepact_guests "${socket[@]}")" -- "$cur")
 		;;
+	balloon:1) mapfile -t COMPREPLY < <(compgen -W 'max' -- "$cur") ;;
 	cache-limit:1) mapfile -t COMPREPLY < <(compgen -W 'off default' -- "$cur") ;;
+	hint:1) mapfile -t COMPREPLY < <(compgen -W 'cache none default' -- "$cur") ;;
 	attach:1) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
 	help:0) mapfile -t COMPREPLY < <(compgen -W "$verbs" -- "$cur") ;;
 	esac

@@ -24,8 +24,9 @@ class Channel:
 
     def _connect(self):
         if self._socket is None:
-            self._socket = socket.socket(socket.AF_UNIX)
-            self._socket.connect(self._path)
+            connected = socket.socket(socket.AF_UNIX)
+            connected.connect(self._path)
+            self._socket = connected
 
     def send(self, kind, code, **request):
         """Start something in the guest; the id that wait() takes."""
@@ -52,6 +53,16 @@ class Channel:
                 self._forgotten.discard(answer["id"])
             else:
                 self._answers[answer.get("id")] = answer
+
+    def done(self, ident, seconds):
+        """Whether wait() would return at once, within the time; other requests may go on between two such questions."""
+        end = time.monotonic() + seconds
+        try:
+            while ident not in self._answers:
+                self._receive(end)
+        except TimeoutError:
+            return False
+        return True
 
     def wait(self, ident, seconds):
         """(code, stdout, stderr) of a request; TimeoutError when it is not done in time."""

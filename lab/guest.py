@@ -56,12 +56,15 @@ class Guest:
     virtual CPUs; parallel, whether these run at the same time under emulation, too; icount, time that counts instructions while the one CPU runs, which is emulated always; smbios,
     strings of type 11; numa, whether memory is in two nodes (two CPUs in one each);
     agent_conf, the text of /etc/pagepact/agent.conf; agent_arguments, the agent's words; agent_alone, whether it is started though there is no port;
-    traced, whether the kernel's trace of its page cache is on, which measures.look() needs and which costs each page that comes or goes."""
+    traced, whether the kernel's trace of its page cache is on, which measures.look() needs and which costs each page that comes or goes;
+    balloon_options, more words for the balloon's device; inside, words before QEMU's command line (memory_group.py);
+    incoming, whether it waits for a state to go on from (frozen.py); cached_disks, raw images that appear after all
+    others, read only and by the host's cache; reboots, whether QEMU goes on when the machine is reset."""
 
     def __init__(self, name, directory, *, memory_mib=1024, kernel="6.1", disk_format="qcow2", extra_disks=(),
                  agent=None, agent_port=True, balloon=True, modules=False, append="", files=None, base=None, smp=1,
                  parallel=False, icount=False, smbios=(), numa=False, agent_conf=None, agent_arguments="", agent_alone=False,
-                 shared_disks=(), traced=True):
+                 shared_disks=(), traced=True, balloon_options="", inside=(), incoming=False, cached_disks=(), reboots=False):
         if icount and smp != 1:
             raise ValueError("instructions are counted on one CPU only")
         self.name = name
@@ -87,6 +90,11 @@ class Guest:
         self.agent_arguments = agent_arguments
         self.agent_alone = agent_alone
         self.traced = traced
+        self.balloon_options = balloon_options
+        self.cached_disks = [Path(p) for p in cached_disks]
+        self.reboots = reboots
+        self.inside = list(inside)
+        self.incoming = incoming
         self.disk = self.directory / f"disk.{disk_format}"
         self.console = self.directory / "console.log"
         self.qemu_log = self.directory / "qemu.log"
@@ -140,14 +148,16 @@ class Guest:
         argv = ["-blockdev", f"driver=file,node-name=disk0-file,filename={self.disk}",
                 "-blockdev", f"driver={self.disk_format},node-name=disk0-node,file=disk0-file",
                 "-device", "virtio-blk-pci,id=disk0,drive=disk0-node,serial=disk0"]
-        shared = "read-only=on,cache.direct=on,"
-        disks = [(p, "") for p in self.extra_disks] + [(p, shared) for p in self.shared_disks]
+        shared, cached = "read-only=on,cache.direct=on,", "read-only=on,"
+        kinds = (self.extra_disks, ""), (self.shared_disks, shared), (self.cached_disks, cached)
+        disks = [(path, how) for paths, how in kinds for path in paths]
         for n, (path, how) in enumerate(disks, 1):
             argv += ["-blockdev", f"driver=file,{how}node-name=disk{n}-file,filename={path}",
                      "-blockdev", f"driver=raw,{how}node-name=disk{n}-node,file=disk{n}-file",
                      "-device", f"virtio-blk-pci,id=disk{n},drive=disk{n}-node,serial=disk{n}"]
         if self.balloon:
-            argv += ["-device", "virtio-balloon-pci,id=balloon0,free-page-reporting=on"]
+            argv += ["-device", ",".join(["virtio-balloon-pci,id=balloon0,free-page-reporting=on",
+                                          *filter(None, [self.balloon_options])])]
         argv += ["-device", "virtio-serial-pci,id=serial0",
                  "-chardev", f"socket,id=lab,path={self.lab_path},server=on,wait=off",
                  "-device", f"virtserialport,bus=serial0.0,chardev=lab,name={LAB_PORT},id=lab-port"]
@@ -191,8 +201,9 @@ class Guest:
             words.append("lab.extra_modules")
         if self.modules == "many":
             words.append("lab.many_modules")
-        argv = ["qemu-system-x86_64", *self._cpu_arguments(), *self._memory_arguments(),
-                "-name", self.name, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        argv = [*self.inside, "qemu-system-x86_64", *self._cpu_arguments(), *self._memory_arguments(),
+                "-name", self.name, "-nodefaults", "-no-user-config", "-display", "none",
+                *([] if self.reboots else ["-no-reboot"]),
                 "-kernel", images.kernel(self.kernel) / "vmlinuz", "-initrd", self._make_initrd(),
                 "-append", " ".join(words).strip(),
                 "-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console",
@@ -200,6 +211,8 @@ class Guest:
                 "-qmp", f"unix:{self.lab_qmp_path},server=on,wait=off"]
         for text in self.smbios:
             argv += ["-smbios", f"type=11,value={text.replace(',', ',,')}"]
+        if self.incoming:
+            argv += ["-incoming", "defer"]
         return argv + self._device_arguments()
 
     def start(self):
@@ -243,6 +256,17 @@ class Guest:
         for path in (self.qmp_path, self.lab_qmp_path, self.agent_path, self.lab_path):
             path.unlink(missing_ok=True)
 
+    def reset(self, seconds=10):
+        """What the reset button does; wait_ready() waits for the boot. Only of a guest that `reboots`."""
+        self.qmp.events.clear()
+        self.qmp("system_reset")
+
+        def is_reset():
+            self.qmp("query_status")
+            return any(event["event"] == "RESET" for event in self.qmp.events)
+        process.wait_for(is_reset, seconds, f"guest {self.name} is reset")
+        self.started = time.monotonic()
+
     @property
     def pid(self):
         return self.process.pid
@@ -263,6 +287,13 @@ class Guest:
     def _send(self, kind, code, **request):
         try:
             return self._channel.send(kind, code, **request)
+        except ConnectionError:
+            raise self._died() from None
+
+    def done(self, ident, seconds):
+        """Whether finish() has nothing to wait for any more, within the time."""
+        try:
+            return self._channel.done(ident, seconds)
         except ConnectionError:
             raise self._died() from None
 
@@ -303,16 +334,19 @@ class Guest:
     def cont(self):
         self.qmp("cont")
 
-    def ram_resident_bytes(self):
-        """What the host holds of the guest's memory: blocks of QEMU's memfds."""
-        held = {}
+    def ram_files(self):
+        """{inode: path} of QEMU's memfds, which are the guest's memory."""
+        found = {}
         for fd in Path(f"/proc/{self.pid}/fd").iterdir():
             if os.readlink(fd).startswith("/memfd:memory-backend-memfd"):
-                info = os.stat(fd)
-                held[info.st_ino] = info.st_blocks * 512
-        if not held:
+                found[os.stat(fd).st_ino] = fd
+        if not found:
             raise RuntimeError("QEMU has no memfd")
-        return sum(held.values())
+        return found
+
+    def ram_resident_bytes(self):
+        """What the host holds of the guest's memory: blocks of QEMU's memfds."""
+        return sum(os.stat(path).st_blocks * 512 for path in self.ram_files().values())
 
     def storage_read_bytes(self):
         """What the kernel read from storage for this QEMU, read-ahead included."""

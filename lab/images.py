@@ -54,25 +54,33 @@ def _partition_table(image, size_bytes):
         disk.write(b"PAGE\0\0" + entry + bytes(48) + b"\x55\xaa")
 
 
-def _build_root(work):
-    tree = work / "tree"
-    step("preparing, once: a Debian 12 root filesystem (about two minutes)")
+def make_tree(tree, packages):
+    """A Debian root file system with these packages, below `tree`."""
     mirror = [ROOT["mirror"]] if ROOT["mirror"] else []
-    _run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(ROOT['packages'])}",
+    _run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}",
          "--aptopt=Apt::Install-Recommends false", ROOT["suite"], str(tree), *mirror)
     (tree / "etc/hostname").write_text("pagepact-lab\n")
     for cached in ("var/cache/apt", "var/lib/apt/lists"):
         shutil.rmtree(tree / cached, ignore_errors=True)
-    step("preparing, once: its disk image")
-    image = work / "root.raw"
+
+
+def disk_from_tree(tree, image, size_bytes):
+    """The raw disk image whose one partition has the files of `tree`, which is gone then."""
     with open(image, "wb") as disk:
-        disk.truncate(ROOT["size_bytes"])
+        disk.truncate(size_bytes)
     # Nothing may write to the file system behind a scenario's back: no lazy initialisation in the guest.
     _run("mkfs.ext4", "-q", "-F", "-L", "root", "-d", str(tree),
          "-E", f"offset={PARTITION_OFFSET},lazy_itable_init=0,lazy_journal_init=0",
-         str(image), f"{(ROOT['size_bytes'] - PARTITION_OFFSET) // 1024}k")
-    _partition_table(image, ROOT["size_bytes"])
+         str(image), f"{(size_bytes - PARTITION_OFFSET) // 1024}k")
+    _partition_table(image, size_bytes)
     shutil.rmtree(tree)
+
+
+def _build_root(work):
+    step("preparing, once: a Debian 12 root filesystem (about two minutes)")
+    make_tree(work / "tree", ROOT["packages"])
+    step("preparing, once: its disk image")
+    disk_from_tree(work / "tree", work / "root.raw", ROOT["size_bytes"])
 
 
 def root_image():
@@ -88,16 +96,15 @@ def _newest_release(meta):
     return releases[0]
 
 
-def _download(meta, work):
+def unpack(find_package, work, tree):
+    """The files of the Debian package that find_package() names, below `tree`; never installed."""
     try:
-        package = _newest_release(meta)
-        _run("apt-get", "download", package, cwd=work)
+        _run("apt-get", "download", find_package(), cwd=work)
     except RuntimeError:
         _run("apt-get", "update")
-        package = _newest_release(meta)
-        _run("apt-get", "download", package, cwd=work)
+        _run("apt-get", "download", find_package(), cwd=work)
     deb, = work.glob("*.deb")
-    _run("dpkg", "-x", str(deb), str(work / "tree"))
+    _run("dpkg", "-x", str(deb), str(tree))
     deb.unlink()
 
 
@@ -159,7 +166,7 @@ def archive(tree, target):
 def _build_kernel(meta):
     def build(work):
         step(f"preparing, once: the stock kernel of {meta}")
-        _download(meta, work)
+        unpack(lambda: _newest_release(meta), work, work / "tree")
         vmlinuz, = (work / "tree/boot").glob("vmlinuz-*")
         release = vmlinuz.name.removeprefix("vmlinuz-")
         modules = work / "tree/lib/modules" / release

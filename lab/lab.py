@@ -7,6 +7,7 @@
         lab.start_daemon()
         lab.pagepact("status")
 """
+import copy
 import fcntl
 import functools
 import json
@@ -115,7 +116,8 @@ class Lab:
     def guest(self, name, **options):
         """Start a guest; wait_ready() waits for all of them."""
         options.setdefault("agent", self.agent)
-        options.setdefault("base", self.base)
+        if "base" not in options:
+            options["base"] = self.base
         guest = self.guests[name] = Guest(name, self.directory, **options)
         return guest.start()
 
@@ -138,21 +140,32 @@ class Lab:
     def daemon_log(self):
         return self.directory / "pagepactd.log"
 
-    def write_config(self, act=True, domain=None, public=True):
-        """A configuration with all guests: the root image public, acting allowed unless act is False."""
+    def write_config(self, act=True, domain=None, public=True, only=None, agents=True):
+        """A configuration with all guests, or those named: the root image public, acting allowed unless act is False,
+        and their agents unknown unless agents is True."""
         vms = self.config / "vms.d"
-        vms.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(vms, ignore_errors=True)
+        vms.mkdir(parents=True)
         images = {str(g.base) for g in self.guests.values()} if public else ()
         (self.config / "pagepact.conf").write_text(
             f"[pagepact]\npublic_images = {' '.join(sorted(images))}\n"
             f"trusted_processes = {' '.join(hidden_processes())}\n")
         for guest in self.guests.values():
+            if only is not None and guest.name not in only:
+                continue
             lines = ["[vm]", f"name = {guest.name}", f"qmp = {guest.qmp_path}", f"act = {'yes' if act else 'no'}"]
-            if guest.agent_port:
+            if guest.agent_port and agents:
                 lines.append(f"agent = serial:{guest.agent_path}")
             if domain:
                 lines.append(f"domain = {domain}")
             (vms / f"{guest.name}.conf").write_text("\n".join(lines) + "\n")
+
+    def lane(self, name):
+        """The same guests, and another daemon beside this one's, with a configuration of its own."""
+        lane = copy.copy(self)
+        lane.directory, lane.daemon = self.directory / name, None
+        lane.directory.mkdir()
+        return lane
 
     def start_daemon(self, *options, write_config=True):
         """Start pagepactd and wait until its control socket answers."""
@@ -176,6 +189,13 @@ class Lab:
         process.stop(self.daemon, sig)
         self.daemon = None
 
+    def stop_daemon_well(self, seconds):
+        """The exit code of a daemon that is asked to end; it is not forced."""
+        self.daemon.send_signal(signal.SIGTERM)
+        code = self.daemon.wait(seconds)
+        self.daemon = None
+        return code
+
     def begin_pagepact(self, *argv):
         """Start the command line; finish_pagepact() waits for it."""
         argv = [str(a) for a in argv]
@@ -186,12 +206,7 @@ class Lab:
 
     def finish_pagepact(self, begun, seconds=60):
         argv, child = begun
-        try:
-            out, err = child.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.communicate()
-            raise
+        out, err = process.communicate(child, seconds)
         if child.returncode:
             raise PagepactFailed(argv, child.returncode, err)
         return json.loads(out)
@@ -200,9 +215,9 @@ class Lab:
         """What `pagepact ARGV --json` answers; PagepactFailed with its exit code."""
         return self.finish_pagepact(self.begin_pagepact(*argv), seconds)
 
-    def wait_agents(self, seconds=40):
-        """Wait until the daemon has a live agent in every guest that is alive."""
-        alive = {g.name for g in self.guests.values() if g.alive}
+    def wait_agents(self, seconds=40, only=None):
+        """Wait until the daemon has a live agent in every guest that is alive, or those named."""
+        alive = {g.name for g in self.guests.values() if g.alive} if only is None else set(only)
 
         def all_live():
             vms = self.pagepact("status")["vms"]

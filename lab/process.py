@@ -46,3 +46,13 @@ def tail(path, lines=30):
         return ""
     with open(path, errors="replace") as log:
         return "".join(log.readlines()[-lines:])
+
+
+def communicate(child, seconds):
+    """What it prints until it ends, on both; one that does not end in time is killed."""
+    try:
+        return child.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.communicate()
+        raise

@@ -5,6 +5,10 @@ import socket
 import time
 
 
+# Commands whose names have no hyphens.
+PLAIN = ("qmp_capabilities", "system_reset")
+
+
 class QmpError(Exception):
     pass
 
@@ -34,7 +38,7 @@ class Qmp:
     def __call__(self, command, seconds=20, **arguments):
         """Run one command; what QEMU answers, or QmpError."""
         end = time.monotonic() + seconds
-        message = {"execute": command.replace("_", "-") if command != "qmp_capabilities" else command}
+        message = {"execute": command if command in PLAIN else command.replace("_", "-")}
         if arguments:
             message["arguments"] = {k.replace("_", "-"): v for k, v in arguments.items()}
         self._socket.settimeout(seconds)

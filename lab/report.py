@@ -5,6 +5,7 @@ import operator
 import os
 import sys
 import traceback
+from pathlib import Path
 
 MIB = 1 << 20
 WIDTH = 40
@@ -39,7 +40,7 @@ def table(header, rows):
 class Report:
     def __init__(self, scenario, accel, kernel):
         self.scenario, self.accel, self.kernel = scenario, accel, kernel
-        self.measures, self.checks = {}, []
+        self.measures, self.checks, self._files = {}, [], {}
         self._colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
     def say(self, text=""):
@@ -58,6 +59,10 @@ class Report:
         good = measured is not None and COMPARE[sign](measured, float(number))
         self.checks.append({"name": name, "measured": measured, "limit": limit, "ok": good})
         return good
+
+    def attach(self, suffix, text):
+        """A file to be written beside the JSON, with the same name but for the suffix."""
+        self._files[suffix] = text
 
     def part(self, function, *args):
         """Run a part of a scenario; one that breaks fails as a check, and the parts after it run all the same.
@@ -78,6 +83,8 @@ class Report:
             return "not measured"
         if isinstance(value, str):
             return value
+        if isinstance(value, list):
+            return " ".join(self._number(name, v) for v in value)
         if name.endswith("_bytes"):
             return mib(value)
         return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
@@ -99,3 +106,5 @@ class Report:
             json.dump({"scenario": self.scenario, "accel": self.accel, "kernel": self.kernel,
                        "measures": self.measures, "checks": self.checks}, out, indent=1)
             out.write("\n")
+        for suffix, text in self._files.items():
+            Path(path).with_suffix(suffix).write_text(text)

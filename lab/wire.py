@@ -9,11 +9,14 @@ import struct
 import time
 import zlib
 
-MAGIC, VERSION, HEADER = 0x01504750, 2, struct.Struct("<IHHQII")
+MAGIC, VERSION, HEADER = 0x01504750, 3, struct.Struct("<IHHQII")
 (WELCOME, HELLO, SCAN, DISK, FILE, EXTENTS, PAGES, SCAN_END, EVICT, RESULT, NAME, PATH, PING, PONG,
  ERROR, LIMIT, ASK, REPORT, FREE, FREED, HOLDS) = range(1, 22)
-CAN_SCAN, CAN_EVICT, CAN_NAME, CAN_LIMIT, CAN_HEAT, CAN_FREE = (1 << n for n in range(6))
+CAN_SCAN, CAN_EVICT, CAN_NAME, CAN_LIMIT, CAN_HEAT, CAN_FREE, CAN_HINT = (1 << n for n in range(7))
 LIMIT_GUEST, LIMIT_OFF, LIMIT_BYTES, LIMIT_PERMILLE = range(4)
+HINTS = ("default", "none", "cache")
+NOTICES = ("none", "driver", "counter")
+BLIND = (1 << 32) - 1
 ORIGINS = ("none", "file", "smbios", "cmdline", "host")
 STATES = ("off", "under", "over", "braked", "kept", "cannot")
 BRAKES = ("none", "memory", "io", "refault", "quota")
@@ -45,32 +48,37 @@ def evict(who, runs):
     return identity(who) + struct.pack("<II", len(runs), 0) + b"".join(struct.pack("<QQII", *r, 0) for r in runs)
 
 
-def limit(kind, permille=0, size=0):
-    return struct.pack("<IIQ", kind, permille, size)
+def limit(kind, permille=0, size=0, hint="default"):
+    return struct.pack("<IIQII", kind, permille, size, HINTS.index(hint), 0)
 
 
-REPORT_FORM = struct.Struct("<QQ4I8Q8Q8Q")
+REPORT_FORM = struct.Struct("<QQ4I8Q8Q8Q4I8Q")
 REPORTS = ("limit_bytes", "unmapped_bytes", "limit_origin", "limit_state", "brake", "heat", "brake_left_usec", "brakes",
            "evicted_bytes", "refaulted_bytes", "slab_freed_bytes", "slab_pressed_bytes", "cpu_usec", "events_lost")
+BALLOON_REPORTS = ("hint", "hint_origin", "notice", "pressure", "balloon_bytes", "inflate_bytes", "inflations",
+                   "ahead_bytes", "free_bytes", "needed_bytes", "oom_kills", "alloc_stalls")
 
 
 def report(**values):
-    """The payload of a REPORT; what is not given is 0, the limit none, and the ages lists of eight."""
-    values = {"limit_bytes": NO_LIMIT, **values}
+    """The payload of a REPORT; what is not given is 0, the limit and the hint none, and the ages lists of eight."""
+    values = {"limit_bytes": NO_LIMIT, "hint": HINTS.index("none"), **values}
     ages = [values.pop(name, [0] * 8) for name in ("evicted_by_age", "refaulted_by_age")]
-    assert set(values) <= set(REPORTS)
-    return REPORT_FORM.pack(*(values.get(name, 0) for name in REPORTS), *ages[0], *ages[1])
+    assert set(values) <= {*REPORTS, *BALLOON_REPORTS}
+    return REPORT_FORM.pack(*(values.get(name, 0) for name in REPORTS), *ages[0], *ages[1],
+                            *(values.get(name, 0) for name in BALLOON_REPORTS))
 
 
 def unreport(payload):
     """A REPORT by its names, enumerations as words, the limit None where there is none."""
     numbers = REPORT_FORM.unpack(payload)
     found = dict(zip(REPORTS, numbers))
-    for name, words in (("limit_origin", ORIGINS), ("limit_state", STATES), ("brake", BRAKES), ("heat", HEATS)):
+    found.update(zip(BALLOON_REPORTS, numbers[30:]))
+    for name, words in (("limit_origin", ORIGINS), ("limit_state", STATES), ("brake", BRAKES), ("heat", HEATS),
+                        ("hint", HINTS), ("hint_origin", ORIGINS), ("notice", NOTICES)):
         found[name] = words[found[name]]
     if found["limit_bytes"] == NO_LIMIT:
         found["limit_bytes"] = None
-    return {**found, "evicted_by_age": list(numbers[14:22]), "refaulted_by_age": list(numbers[22:])}
+    return {**found, "evicted_by_age": list(numbers[14:22]), "refaulted_by_age": list(numbers[22:30])}
 
 
 FREED_FORM = struct.Struct("<Q5QQII")
@@ -265,9 +273,9 @@ class Link:
     def report(self):
         return unreport(self.ask(ASK, b"", REPORT))
 
-    def limit(self, kind, permille=0, size=0):
-        """The REPORT with the new limit."""
-        return unreport(self.ask(LIMIT, limit(kind, permille, size), REPORT))
+    def limit(self, kind, permille=0, size=0, hint="default"):
+        """The REPORT with the new limit, and hint."""
+        return unreport(self.ask(LIMIT, limit(kind, permille, size, hint), REPORT))
 
     def free(self, size, usec_max=2000000, more=False, seconds=30):
         """Bytes by step, and "asked", "usec", "stopped", "brake"."""

@@ -41,6 +41,11 @@ def read(guests_paths, seconds=120):
     return {g: json.loads(g.finish(ident, seconds)) for g, ident in started}
 
 
+def read_tree(guest, top, seconds=400):
+    """Read all files below a folder: {"files", "bytes", "seconds"}."""
+    return json.loads(guest.python(source("tree.py"), {"top": top}, seconds))
+
+
 def drop(guest, paths):
     guest.python(source("drop.py"), {"paths": paths})
 

@@ -189,6 +189,31 @@ bool blockset_next_run(const struct blockset *set, uint64_t from, struct block_r
 	return true;
 }
 
+int blockset_runs(const struct blockset *set, struct block_run **ret, size_t *ret_n)
+{
+	size_t n = 0, room = 256;
+	struct block_run run, *runs = calloc(room, sizeof(*runs));
+
+	for (uint64_t at = 0; runs && blockset_next_run(set, at, &run);
+	     at = (uint64_t)run.start + run.count) {
+		if (n == room) {
+			void *more = reallocarray(runs, room * 2, sizeof(*runs));
+
+			if (!more)
+				free(runs);
+			runs = more;
+			room *= 2;
+		}
+		if (runs)
+			runs[n++] = run;
+	}
+	if (!runs)
+		return -ENOMEM;
+	*ret = runs;
+	*ret_n = n;
+	return 0;
+}
+
 void blockset_optimize(struct blockset *set)
 {
 	roaring_bitmap_run_optimize(set->bits);

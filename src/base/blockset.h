@@ -77,6 +77,14 @@ uint64_t blockset_count_run(const struct blockset *set, uint64_t start, uint64_t
  */
 bool blockset_next_run(const struct blockset *set, uint64_t from, struct block_run *ret);
 
+/**
+ * blockset_runs() - all whole stretches, ascending
+ * @ret: the caller's to free
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int blockset_runs(const struct blockset *set, struct block_run **ret, size_t *ret_n);
+
 /** blockset_optimize() - make it small; for sets that are kept and no longer change */
 void blockset_optimize(struct blockset *set);
 

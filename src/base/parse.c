@@ -151,3 +151,40 @@ const char *limit_text_format(const struct limit_text *limit, char buffer[static
 	}
 	return buffer;
 }
+
+int size_text_parse(const char *text, struct size_text *ret)
+{
+	struct size_text size = { .kind = SIZE_TEXT_BYTES };
+	int r;
+
+	if (strcmp(text, "max") == 0) {
+		*ret = (struct size_text){ .kind = SIZE_TEXT_MAX };
+		return 0;
+	}
+	if (*text == '-' || *text == '+')
+		size.kind = *text++ == '-' ? SIZE_TEXT_LESS : SIZE_TEXT_MORE;
+	r = parse_size(text, &size.bytes);
+	if (r < 0)
+		return r;
+	if (!size.bytes || size.bytes > INT64_MAX)
+		return size.bytes ? -ERANGE : -EINVAL;
+	*ret = size;
+	return 0;
+}
+
+int size_text_apply(const struct size_text *size, uint64_t now_bytes, uint64_t max_bytes,
+		    uint64_t *ret_bytes)
+{
+	uint64_t bytes = size->bytes;
+
+	if (size->kind == SIZE_TEXT_MAX)
+		bytes = max_bytes;
+	else if (size->kind == SIZE_TEXT_LESS)
+		bytes = now_bytes > bytes ? now_bytes - bytes : 0;
+	else if (size->kind == SIZE_TEXT_MORE && __builtin_add_overflow(bytes, now_bytes, &bytes))
+		return -ERANGE;
+	if (!bytes || bytes > INT64_MAX)
+		return -ERANGE;
+	*ret_bytes = bytes;
+	return 0;
+}

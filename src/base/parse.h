@@ -58,4 +58,34 @@ int limit_text_parse(const char *text, struct limit_text *ret);
 #define LIMIT_TEXT_SIZE 32
 const char *limit_text_format(const struct limit_text *limit, char buffer[static LIMIT_TEXT_SIZE]);
 
+enum size_text_kind {
+	SIZE_TEXT_BYTES, /* "512M" */
+	SIZE_TEXT_LESS,	 /* "-256M" */
+	SIZE_TEXT_MORE,	 /* "+256M" */
+	SIZE_TEXT_MAX,	 /* "max" */
+};
+
+/** struct size_text - a guest's size, or a change of it, as people write it */
+struct size_text {
+	enum size_text_kind kind;
+	uint64_t bytes; /* 1 to INT64_MAX; 0 with SIZE_TEXT_MAX */
+};
+
+/**
+ * size_text_parse() - read SIZE (see parse_size()), "-SIZE", "+SIZE" or "max"
+ *
+ * Return: 0; -EINVAL for anything else, and for 0; -ERANGE for a size above INT64_MAX.
+ */
+int size_text_parse(const char *text, struct size_text *ret);
+
+/**
+ * size_text_apply() - which size that is
+ * @now_bytes: the size now
+ * @max_bytes: what "max" stands for
+ *
+ * Return: 0; -ERANGE where it would be 0, negative or above INT64_MAX.
+ */
+int size_text_apply(const struct size_text *size, uint64_t now_bytes, uint64_t max_bytes,
+		    uint64_t *ret_bytes);
+
 #endif

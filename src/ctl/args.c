@@ -141,6 +141,30 @@ int args_parse_global(int argc, char **argv, struct ctl *ctl, int *ret_next)
 	return 0;
 }
 
+/*
+ * "-256M" is an argument, and no option begins with a digit: getopt_long(3) is shown "256M", at the
+ * same place in memory, and what it gives back is looked up here.
+ */
+static const char *signed_text(int argc, char **argv, const char *text)
+{
+	for (int i = 1; i < argc; i++)
+		if (argv[i] + 1 == text)
+			return argv[i];
+	return text;
+}
+
+static char **signs_hide(int argc, char **argv)
+{
+	char **shown = calloc((size_t)argc + 1, sizeof(*shown));
+
+	for (int i = 0; shown && i < argc; i++) {
+		bool number = i > 0 && argv[i][0] == '-' && argv[i][1] >= '0' && argv[i][1] <= '9';
+
+		shown[i] = argv[i] + number;
+	}
+	return shown;
+}
+
 static int take_arguments(const struct verb *verb, int argc, char **argv, struct args *args)
 {
 	for (int i = optind; i < argc; i++) {
@@ -160,13 +184,16 @@ static int take_arguments(const struct verb *verb, int argc, char **argv, struct
 	return 0;
 }
 
-int args_parse_verb(const struct verb *verb, int argc, char **argv, struct ctl *ctl,
+int args_parse_verb(const struct verb *verb, int argc, char **original, struct ctl *ctl,
 		    struct args *ret)
 {
+	_cleanup_free_ char **argv = signs_hide(argc, original);
 	struct option options[N_GLOBAL + ARGS_OPTIONS_MAX + 1] = { 0 };
 	struct args args = { 0 };
 	int c, r;
 
+	if (!argv)
+		return log_error_errno(ENOMEM, "%m");
 	add_options(args_global, VAL_GLOBAL, options,
 		    add_options(verb->options, VAL_VERB, options, 0));
 	opterr = 0;
@@ -177,10 +204,12 @@ int args_parse_verb(const struct verb *verb, int argc, char **argv, struct ctl *
 		if (c < VAL_GLOBAL)
 			return refuse(verb->name, c, argv);
 		if (c >= VAL_VERB) {
-			args.option[c - VAL_VERB] = optarg ?: "";
+			args.option[c - VAL_VERB] =
+				optarg ? signed_text(argc, original, optarg) : "";
 			continue;
 		}
-		r = set_global(ctl, c - VAL_GLOBAL, optarg);
+		r = set_global(ctl, c - VAL_GLOBAL,
+			       optarg ? signed_text(argc, original, optarg) : NULL);
 		if (r < 0)
 			return r;
 	}
@@ -189,6 +218,8 @@ int args_parse_verb(const struct verb *verb, int argc, char **argv, struct ctl *
 		if (r < 0)
 			return r;
 	}
+	for (size_t i = 0; i < args.n_args; i++)
+		args.arg[i] = signed_text(argc, original, args.arg[i]);
 	*ret = args;
 	return 0;
 }

@@ -51,6 +51,8 @@ int args_parse_global(int argc, char **argv, struct ctl *ctl, int *ret_next);
  * args_parse_verb() - read what follows the verb, global options included
  * @argv: argv[0] is the verb
  *
+ * What begins with '-' and a digit is an argument or a value, never an option.
+ *
  * An option of the verb hides the global one of the same name: "reclaim --bytes N".
  *
  * Return: as args_parse_global().

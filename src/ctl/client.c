@@ -32,6 +32,7 @@ struct waiter {
 	uint64_t total_deadline_usec;
 	uint64_t line_deadline_usec;
 	const struct client_limits *limits;
+	bool woken;
 };
 
 static int fail(struct client_error *error, int exit_code, int errnum, const char *format, ...)
@@ -101,9 +102,11 @@ int client_connect(const char *path, const struct client_limits *limits,
 }
 
 /* Waits for @events: 0, or -ETIMEDOUT at the nearer of the two deadlines. */
-static int wait_for(int fd, short events, const struct waiter *w)
+static int wait_for(int fd, short events, struct waiter *w)
 {
-	struct pollfd p = { .fd = fd, .events = events };
+	const struct client_wake *wake = w->limits->wake;
+	struct pollfd p[] = { { .fd = fd, .events = events },
+			      { .fd = wake && !w->woken ? wake->fd : -1, .events = POLLIN } };
 	uint64_t deadline = w->total_deadline_usec < w->line_deadline_usec ? w->total_deadline_usec
 									   : w->line_deadline_usec;
 
@@ -116,7 +119,13 @@ static int wait_for(int fd, short events, const struct waiter *w)
 			return -ETIMEDOUT;
 		ts.tv_sec = (time_t)((deadline - now) / USEC_PER_SEC);
 		ts.tv_nsec = (long)((deadline - now) % USEC_PER_SEC * 1000);
-		r = ppoll(&p, 1, &ts, NULL);
+		r = ppoll(p, ARRAY_SIZE(p), &ts, NULL);
+		if (r > 0 && p[1].revents) {
+			w->woken = true;
+			p[1].fd = -1;
+			wake->fn(wake->userdata);
+			continue;
+		}
 		if (r > 0)
 			return 0;
 		if (r < 0 && errno != EINTR)
@@ -136,7 +145,7 @@ static int timed_out(const char *path, const struct waiter *w, struct client_err
 			    USEC_PER_SEC);
 }
 
-static int send_all(int fd, const char *data, size_t size, const struct waiter *w)
+static int send_all(int fd, const char *data, size_t size, struct waiter *w)
 {
 	while (size > 0) {
 		ssize_t n = send(fd, data, size, MSG_NOSIGNAL);
@@ -179,7 +188,7 @@ static int buffer_reserve(struct line_buffer *b)
 }
 
 /* Reads up to the end of a line: its length, 0 at the end of the stream, or -errno. */
-static ssize_t read_line(int fd, struct line_buffer *b, const struct waiter *w)
+static ssize_t read_line(int fd, struct line_buffer *b, struct waiter *w)
 {
 	size_t seen = 0;
 

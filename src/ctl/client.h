@@ -24,13 +24,26 @@ struct client_error {
 };
 
 /**
+ * struct client_wake - something else to listen to while an answer is awaited
+ * @fd: looked at until it was readable once
+ * @fn: called then; @fd is its to read
+ */
+struct client_wake {
+	int fd;
+	void (*fn)(void *userdata);
+	void *userdata;
+};
+
+/**
  * struct client_limits - how long to wait, in microseconds
  * @total_usec: for connecting, and again from the request to the last line
  * @silence_usec: for each line, progress or reply
+ * @wake: or NULL; borrowed
  */
 struct client_limits {
 	uint64_t total_usec;
 	uint64_t silence_usec;
+	const struct client_wake *wake;
 };
 
 /** client_progress_t - called with the parameters of each progress line */

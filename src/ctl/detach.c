@@ -23,11 +23,10 @@ const struct verb verb_detach = {
 	.name = "detach",
 	.run = detach_run,
 	.summary = "stop watching a guest and acting on it",
-	.cost = "nothing for the guest; what it caches counts no longer, and its images are not "
-		"trimmed",
+	.cost = "what the guest caches counts no longer, and its images are not trimmed",
 	.usage = "pagepact detach VM",
-	.details = "A port that attach added to the guest is taken away again. The guest runs on "
-		   "as it is.",
+	.details = "A port that attach added to the guest is taken away again, and a guest whose "
+		   "balloon was moved is given back what it had. Else it runs on as it is.",
 	.min_args = 1,
 	.max_args = 1,
 	.deadline_sec = 60,

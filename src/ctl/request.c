@@ -34,11 +34,18 @@ static int print_json(const json_t *reply)
 int request(const struct ctl *ctl, const struct verb *verb, json_t *parameters, bool verbose,
 	    json_t **ret_reply)
 {
+	return request_awake(ctl, verb, parameters, verbose, NULL, ret_reply);
+}
+
+int request_awake(const struct ctl *ctl, const struct verb *verb, json_t *parameters, bool verbose,
+		  const struct client_wake *wake, json_t **ret_reply)
+{
 	json_auto_t *taken = parameters, *reply = NULL;
 	const uint64_t total_sec = ctl->timeout_sec ?: verb->deadline_sec;
 	const struct client_limits limits = {
 		.total_usec = total_sec * USEC_PER_SEC,
 		.silence_usec = (uint64_t)SILENCE_SEC * USEC_PER_SEC,
+		.wake = wake,
 	};
 	struct progress progress;
 	struct client_error error;

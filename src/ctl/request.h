@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "ctl/client.h"
 #include "ctl/ctl.h"
 #include "ctl/verb.h"
 
@@ -20,6 +21,13 @@
  */
 int request(const struct ctl *ctl, const struct verb *verb, json_t *parameters, bool verbose,
 	    json_t **ret_reply);
+
+/**
+ * request_awake() - as request(), listening to something else meanwhile
+ * @wake: or NULL
+ */
+int request_awake(const struct ctl *ctl, const struct verb *verb, json_t *parameters, bool verbose,
+		  const struct client_wake *wake, json_t **ret_reply);
 
 /**
  * request_array() - the array of this name in a reply

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/cleanup.h"
+#include "ctl/balloon-table.h"
 #include "ctl/limit.h"
 #include "ctl/request.h"
 #include "ctl/table.h"
@@ -166,6 +167,9 @@ static void print_warnings(const json_t *vms)
 			      "agent: ", json_object_get(json_object_get(vm, "agent"), "reason"));
 		json_array_foreach (json_object_get(vm, "warnings"), j, warning)
 			print_warning(vm, "", warning);
+		json_array_foreach (json_object_get(json_object_get(vm, "balloon"), "notes"), j,
+				    warning)
+			print_warning(vm, "balloon: ", warning);
 	}
 }
 
@@ -183,10 +187,24 @@ static int print_names(const json_t *vms)
 	return CTL_DONE;
 }
 
+static void print_size(const struct ctl *ctl, const json_t *vm)
+{
+	const json_t *name = json_object_get(vm, "name");
+	const json_t *resize = json_object_get(json_object_get(vm, "balloon"), "resize");
+	_cleanup_free_ char *safe = text_escape(json_string_value(name) ?: "?", text_is_utf8());
+	char actual[TEXT_SIZE_MAX], asked[TEXT_SIZE_MAX];
+
+	if (json_is_object(resize))
+		printf("balloon: %s: %s, from %s to %s\n", safe ?: "?", limit_word(resize, "stage"),
+		       size_of(ctl, resize, "actual_bytes", actual),
+		       size_of(ctl, resize, "asked_bytes", asked));
+}
+
 static int status_run(const struct ctl *ctl, const struct args *args)
 {
 	json_auto_t *reply = NULL;
-	const json_t *vms, *images;
+	const json_t *vms, *images, *vm;
+	size_t i;
 	int r = request(ctl, &verb_status, json_object(), false, &reply);
 
 	if (r != CTL_DONE || ctl->json)
@@ -205,10 +223,14 @@ static int status_run(const struct ctl *ctl, const struct args *args)
 	r = print_guests(ctl, vms);
 	if (r == CTL_DONE)
 		r = limit_print_table(ctl, vms);
+	if (r == CTL_DONE)
+		r = balloon_print_table(ctl, vms);
 	if (r == CTL_DONE && json_array_size(images) > 0) {
 		putchar('\n');
 		r = print_images(ctl, images);
 	}
+	json_array_foreach (vms, i, vm)
+		print_size(ctl, vm);
 	print_warnings(vms);
 	return r;
 }

@@ -4,9 +4,9 @@
 #include <string.h>
 
 const struct verb *const verb_table[] = {
-	&verb_status,	   &verb_dup,	  &verb_reclaim, &verb_free,
-	&verb_cache_limit, &verb_explain, &verb_attach,	 &verb_detach,
-	&verb_version,	   &verb_help,	  NULL,
+	&verb_status,	   &verb_dup,  &verb_reclaim, &verb_free,   &verb_balloon,
+	&verb_cache_limit, &verb_hint, &verb_explain, &verb_attach, &verb_detach,
+	&verb_version,	   &verb_help, NULL,
 };
 
 const struct verb *verb_find(const char *name)

@@ -196,7 +196,8 @@ static int agent_prepare(struct agent *a)
 	};
 	shed_init(&a->shed);
 	a->heard_usec = a->slab_usec = a->swept_usec = now;
-	bound_init(&a->bound, &a->shed, &a->nodes, &a->census.ram, &a->settings, now);
+	a->ahead.hint = WIRE_HINT_NONE;
+	bound_init(&a->bound, &a->shed, &a->nodes, &a->census.ram, &a->ahead, &a->settings, now);
 	if (!a->can_watch)
 		rough_probe(a);
 	tend_settings(a);
@@ -213,7 +214,7 @@ int agent_run(struct agent *a, const char *path, agent_settings_fn *read, void *
 	a->port = path;
 	a->read = read;
 	a->read_userdata = userdata;
-	a->link.fd = a->link.signal_fd = -1;
+	a->link.fd = a->link.signal_fd = a->hint_fd = -1;
 	signal(SIGPIPE, SIG_IGN);
 	read(&a->settings, userdata);
 	agent_probe(a);

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "guest/ahead.h"
 #include "guest/bound.h"
 #include "guest/budget.h"
 #include "guest/census.h"
@@ -48,10 +49,13 @@ struct agent {
 	struct shed shed;
 	struct bound bound;
 	struct rough rough; /* without the watch */
+	struct ahead ahead;
 	bool can_scan;
 	bool can_watch;
 	bool woken;
 	bool host_limits; /* the host has set a limit, or none */
+	bool host_hints;  /* the host has set the hint, or none */
+	int hint_fd;	  /* of the balloon's, in wake_fd; or -1 */
 	char missing[192];
 	uint64_t freed_usec; /* when a part of a request was done whose rest is to come; 0: none */
 	uint64_t swept_usec; /* when old stamps were marked as such last */

@@ -56,6 +56,8 @@ static uint32_t capabilities(const struct agent *a)
 		can |= WIRE_CAN_SCAN | WIRE_CAN_EVICT | WIRE_CAN_NAME;
 	if (a->can_watch)
 		can |= WIRE_CAN_LIMIT;
+	if (a->can_watch || a->rough.reclaim.way != RECLAIM_NONE)
+		can |= WIRE_CAN_HINT;
 	if (a->can_watch && watch_sensor(a->heat.watch) != WIRE_HEAT_NONE)
 		can |= WIRE_CAN_HEAT;
 	return can;

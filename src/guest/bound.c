@@ -34,6 +34,12 @@
  * minute. Chosen, not measured. */
 #define MUCH_DIVISOR 8
 #define WINDOW_USEC  5000000u
+/* For a hint alone: to look at eight pages costs an emulated guest twice the instructions that the
+ * kernel takes to evict one. Of less, and of less than the largest step, the kernel's own reclaim
+ * is the cheaper one. */
+#define SWEEP_WORTH_DIVISOR 8
+/* What has been mapped since is in the queue, too. */
+#define HISTORY_TIMES 2u
 /* When nothing is known to have been missed. */
 #define SWEEP_AUDIT_USEC    300000000u
 #define SWEEP_WAIT_USEC	    10000000u
@@ -45,11 +51,19 @@
 #define YOUNG_DIVISOR 8
 #define YOUNG_USEC    2000000
 #define RETRY_USEC    20000
+/* For a hint alone: what was hot is so for half a minute, and the kernel takes what it needs. */
+#define HINT_KEPT_USEC 30000000u
 /* Without the list of mounts no file can be opened; what is wrong with it may pass. */
 #define BLIND_USEC 5000000u
 /* Mapped cache becomes unmapped, and memory comes and goes, without a page that enters the cache.
  */
 #define LOOK_USEC 60000000u
+
+/* Else there is at most a hint. */
+static bool has_limit(const struct bound *b)
+{
+	return b->limit_pages != UINT64_MAX;
+}
 
 static uint64_t thread_usec(void)
 {
@@ -57,12 +71,13 @@ static uint64_t thread_usec(void)
 }
 
 void bound_init(struct bound *b, struct shed *shed, struct nodes *nodes, const struct ram *ram,
-		const struct settings *settings, uint64_t now)
+		struct ahead *ahead, const struct settings *settings, uint64_t now)
 {
 	*b = (struct bound){
 		.shed = shed,
 		.nodes = nodes,
 		.ram = ram,
+		.ahead = ahead,
 		.limit.kind = LIMIT_TEXT_OFF,
 		.limit_pages = UINT64_MAX,
 		.sweep_wait_usec = SWEEP_WAIT_USEC,
@@ -110,6 +125,14 @@ void bound_refill(struct bound *b)
 	shed_forget(b->shed);
 	b->sweep_due_usec = 0;
 	b->sweep_wait_usec = SWEEP_WAIT_USEC;
+}
+
+void bound_emptied(struct bound *b)
+{
+	bool was_swept = b->sweep_due_usec > 0;
+
+	bound_refill(b);
+	b->sweep_due_usec = was_swept;
 }
 
 /* Without a watch it is the kernel that reclaims, and counts. */
@@ -214,19 +237,45 @@ static void quota_refill(struct bound *b, uint64_t now)
 		b->quota_bytes = (int64_t)b->bytes_per_sec;
 }
 
-/* Return: how long a brake or a quota makes eviction wait; 0: not at all. */
-static uint64_t rest_usec(struct bound *b, uint64_t now)
+/* Return: how long a quota makes eviction wait; 0: not at all. */
+static uint64_t quota_wait_usec(struct bound *b, uint64_t now)
 {
 	uint64_t wait = budget_wait_usec(&b->cpu, now, b->cpu_usec);
 
 	quota_refill(b, now);
-	if (brake_holds(&b->brake, now))
-		return b->brake.until_usec - now;
 	if (b->quota_bytes <= 0 && wait < RETRY_USEC)
 		wait = RETRY_USEC;
 	if (wait)
 		b->brake.reason = WIRE_BRAKE_QUOTA;
 	return wait;
+}
+
+/* What may be worked on now: of a limit nothing while the brake holds. Return: 0, or how long
+ * nothing may be worked on. */
+static uint64_t goal_take(struct bound *b, const uint64_t ahead[NODES_MAX], uint64_t now,
+			  struct shed_goal *ret)
+{
+	bool is_braked = brake_holds(&b->brake, now);
+	uint64_t wait = is_braked ? 0 : quota_wait_usec(b, now);
+
+	*ret = (struct shed_goal){ 0 };
+	for (unsigned i = 0; i < b->nodes->count; i++)
+		ret->pages[i] =
+			is_braked || ahead[i] > b->goal.pages[i] ? ahead[i] : b->goal.pages[i];
+	if (!is_braked)
+		return wait;
+	return shed_goal_left(ret) ? quota_wait_usec(b, now) : b->brake.until_usec - now;
+}
+
+/* What has gone counts for the limit too. */
+static void goal_settle(struct bound *b, const struct shed_goal *before,
+			const struct shed_goal *after)
+{
+	for (unsigned i = 0; i < b->nodes->count; i++) {
+		uint64_t gone = before->pages[i] - after->pages[i];
+
+		b->goal.pages[i] -= gone < b->goal.pages[i] ? gone : b->goal.pages[i];
+	}
 }
 
 static void sweep_begin(struct bound *b, uint64_t now)
@@ -302,6 +351,34 @@ static enum shed_queue queue_next(const struct bound *b, uint64_t now)
 	return SHED_QUEUES;
 }
 
+static uint64_t unmapped_pages(const struct bound *b)
+{
+	uint64_t unmapped = 0;
+
+	for (unsigned i = 0; i < b->nodes->count; i++)
+		unmapped += b->nodes->nodes[i].unmapped_pages;
+	return unmapped;
+}
+
+/* Whether a sweep may find enough. */
+static bool is_sweep_worth(const struct bound *b)
+{
+	uint64_t least = 0;
+
+	for (unsigned i = 0; i < b->nodes->count; i++)
+		least += b->nodes->nodes[i].managed_pages / SWEEP_WORTH_DIVISOR;
+	if (least > AHEAD_MOST_PAGES)
+		least = AHEAD_MOST_PAGES;
+	return has_limit(b) || unmapped_pages(b) >= least;
+}
+
+static uint64_t sweep_wait_usec(const struct bound *b, uint64_t now)
+{
+	if (!is_sweep_worth(b))
+		return SWEEP_WAIT_USEC;
+	return now < sweep_due(b) ? sweep_due(b) - now : 0;
+}
+
 /* Return: 0 when the queues have something, else how long until they may. */
 static uint64_t queues_fill(struct bound *b, uint64_t now)
 {
@@ -310,10 +387,10 @@ static uint64_t queues_fill(struct bound *b, uint64_t now)
 
 	if (queue_next(b, now) != SHED_QUEUES)
 		return 0;
-	kept = shed_retry_kept(s, now);
+	kept = shed_retry_kept(s, now, has_limit(b) ? 0 : HINT_KEPT_USEC);
 	if (!kept)
 		return 0;
-	sweep = now < sweep_due(b) ? sweep_due(b) - now : 0;
+	sweep = sweep_wait_usec(b, now);
 	/* What is kept may be all there is; or what left a queue unseen is not. */
 	if (!sweep && !s->sweeping)
 		sweep_begin(b, now);
@@ -325,12 +402,12 @@ static uint64_t queues_fill(struct bound *b, uint64_t now)
 }
 
 /* Sheds until the goal is met or the turn is over. Return: as bound_turn(). */
-static uint64_t goal_work(struct bound *b, uint64_t begun)
+static uint64_t goal_work(struct bound *b, struct shed_goal *goal, uint64_t begun)
 {
 	struct shed *s = b->shed;
 	uint64_t wait = 0, drained = begun;
 
-	while (!wait && shed_goal_left(&b->goal) && now_usec() - begun < TURN_USEC &&
+	while (!wait && shed_goal_left(goal) && now_usec() - begun < TURN_USEC &&
 	       b->quota_bytes > 0) {
 		uint64_t before = s->evicted_pages, now = now_usec();
 
@@ -348,8 +425,8 @@ static uint64_t goal_work(struct bound *b, uint64_t begun)
 			sweep_work(b, now_usec());
 			break;
 		}
-		b->goal.held_only = from == SHED_FRESH && !b->is_behind && held_any(&s->held, now);
-		if (shed_piece(s, from, &b->goal) < 0)
+		goal->held_only = from == SHED_FRESH && !b->is_behind && held_any(&s->held, now);
+		if (shed_piece(s, from, goal) < 0)
 			wait = RETRY_USEC;
 		b->quota_bytes -= (int64_t)((s->evicted_pages - before) * PAGE_BYTES);
 	}
@@ -368,31 +445,52 @@ static uint64_t settled_usec(const struct bound *b)
 	return b->limit.kind == LIMIT_TEXT_OFF ? BOUND_NEVER : LOOK_USEC;
 }
 
-static uint64_t bound_work(struct bound *b, uint64_t now)
+static void state_set(struct bound *b, enum wire_limit_state otherwise)
 {
-	uint64_t wait = rest_usec(b, now);
+	if (b->limit_pages == UINT64_MAX)
+		b->state = WIRE_STATE_OFF;
+	else
+		b->state = shed_goal_left(&b->goal) ? otherwise : WIRE_STATE_UNDER;
+}
+
+/* Return: as goal_work(). */
+static uint64_t batch_work(struct bound *b, struct shed_goal *goal)
+{
+	int r = shed_begin(b->shed);
+	uint64_t wait = r < 0 ? BLIND_USEC : goal_work(b, goal, now_usec());
+
+	shed_end(b->shed);
+	if (r < 0 && !b->is_blind)
+		log_warning_errno(r, "Cannot read the list of mounts, nothing is evicted: %m");
+	b->is_blind = r < 0;
+	return wait;
+}
+
+static uint64_t bound_work(struct bound *b, const uint64_t ahead[NODES_MAX], uint64_t now)
+{
+	struct shed_goal goal, before;
+	uint64_t wait = goal_take(b, ahead, now, &goal);
 
 	b->is_unfinished = false;
 	if (wait) {
-		b->state = WIRE_STATE_BRAKED;
+		state_set(b, WIRE_STATE_BRAKED);
 		wake_set(b, UINT64_MAX);
 		return wait < settled_usec(b) ? wait : settled_usec(b);
 	}
-	now = now_usec();
-	int r = shed_begin(b->shed);
-	wait = r < 0 ? BLIND_USEC : goal_work(b, now);
-	shed_end(b->shed);
+	before = goal;
+	wait = batch_work(b, &goal);
+	goal_settle(b, &before, &goal);
+	if (b->ahead->is_short)
+		ahead_settle(b->ahead, goal.evicted);
+	b->ahead->is_short = b->ahead->is_short && shed_goal_left(&goal);
 	/* What comes next is too young, too, until there is more of it. */
 	uint64_t fresh = b->shed->queues[SHED_FRESH].pages, young = young_pages(b);
 	if (wait && fresh < young)
 		wake_set(b, young - fresh);
 	b->is_unfinished = !wait && shed_goal_left(&b->goal);
-	b->state = !shed_goal_left(&b->goal) ? WIRE_STATE_UNDER
-		   : wait		     ? WIRE_STATE_KEPT
-					     : WIRE_STATE_OVER;
-	if (r < 0 && !b->is_blind)
-		log_warning_errno(r, "Cannot read the list of mounts, nothing is evicted: %m");
-	b->is_blind = r < 0;
+	state_set(b, brake_holds(&b->brake, now) ? WIRE_STATE_BRAKED
+		     : wait			 ? WIRE_STATE_KEPT
+						 : WIRE_STATE_OVER);
 	return wait;
 }
 
@@ -435,12 +533,26 @@ static bool comes_much(struct bound *b, uint64_t now)
 	return added - b->added_before > b->limit_pages / MUCH_DIVISOR;
 }
 
+/* For a hint alone one sweep fills the queues; the next is when a balloon finds them empty. */
+static bool is_sweep_wanted(const struct bound *b)
+{
+	return has_limit(b) || !b->sweep_due_usec || b->shed->sweeping;
+}
+
+/* Without a limit nobody takes from the queue between two inflations, and most of what a reader of
+ * much brought has gone when the next one comes. */
+static void history_forget(struct bound *b)
+{
+	if (!has_limit(b))
+		shed_shorten(b->shed, HISTORY_TIMES * unmapped_pages(b));
+}
+
 static uint64_t limit_turn(struct bound *b)
 {
-	uint64_t now = now_usec(), room;
+	uint64_t now = now_usec(), room, ahead[NODES_MAX];
 
 	b->lost_node = false;
-	if (b->limit.kind == LIMIT_TEXT_OFF) {
+	if (b->limit.kind == LIMIT_TEXT_OFF && b->ahead->hint != WIRE_HINT_CACHE) {
 		wake_set(b, UINT64_MAX);
 		bound_sample(b, now);
 		return shed_drain(b->shed, false) < 0 ? RETRY_USEC : settled_usec(b);
@@ -449,18 +561,22 @@ static uint64_t limit_turn(struct bound *b)
 	if (shed_drain(b->shed, true) < 0 || b->lost_node)
 		return RETRY_USEC;
 	room = bound_measure(b);
+	ahead_measure(b->ahead, b->nodes, ahead);
 	uint64_t to_near = near_room(b);
 	b->hurry = !to_near && comes_much(b, now);
 	/* The sensor takes a quarter of a second to be on. */
 	wake_set(b, to_near && to_near < room ? to_near : room);
 	bound_sample(b, now);
 	/* The first sweep of a large machine takes long, and a reader does not wait for it. */
-	bool sweeping = !b->is_behind && sweep_turn(b, now);
-	if (!shed_goal_left(&b->goal)) {
-		b->state = b->limit_pages == UINT64_MAX ? WIRE_STATE_OFF : WIRE_STATE_UNDER;
-		return sweeping ? 0 : settled_usec(b);
+	bool sweeping = !b->is_behind && is_sweep_wanted(b) && sweep_turn(b, now);
+	history_forget(b);
+	if (!shed_goal_left(&b->goal) && !b->ahead->is_short) {
+		state_set(b, WIRE_STATE_UNDER);
+		if (b->shed->sweeping)
+			return sweeping ? 0 : RETRY_USEC;
+		return settled_usec(b);
 	}
-	uint64_t wait = bound_work(b, now);
+	uint64_t wait = bound_work(b, ahead, now);
 	return b->hurry && wait > WINDOW_USEC ? WINDOW_USEC : wait;
 }
 

@@ -10,10 +10,13 @@
  * is used up, and when all that is left is mapped, dirty or hot; the cache may then be larger
  * than the limit, and the report says why. While the cache is near the limit and much comes, the
  * sensor of uses is on, so that what is hot is known when it has to be.
+ *
+ * What a balloon is about to take (ahead.h) is shed in the same way, with or without a limit.
  */
 #ifndef PAGEPACT_GUEST_BOUND_H
 #define PAGEPACT_GUEST_BOUND_H
 
+#include "guest/ahead.h"
 #include "guest/brake.h"
 #include "guest/budget.h"
 #include "guest/nodes.h"
@@ -29,12 +32,13 @@ struct bound {
 	struct limit_text limit;
 	enum wire_origin origin;
 	enum wire_limit_state state;
-	uint64_t limit_pages; /* of all nodes, UINT64_MAX: none */
-	bool is_behind;	      /* far above the limit */
-	bool is_blind;	      /* the list of mounts could not be read */
-	bool lost_node;	      /* a node's counters could not be read: it has gone */
-	struct shed_goal goal;
-	bool is_unfinished; /* the last turn was over before its goal was met */
+	uint64_t limit_pages;  /* of all nodes, UINT64_MAX: none */
+	bool is_behind;	       /* far above the limit */
+	bool is_blind;	       /* the list of mounts could not be read */
+	bool lost_node;	       /* a node's counters could not be read: it has gone */
+	struct shed_goal goal; /* the limit's */
+	bool is_unfinished;    /* the last turn was over before its goal was met */
+	struct ahead *ahead;   /* with a hint the queues are kept filled */
 	struct brake brake;
 	uint64_t sampled_usec; /* when the brake was told last */
 	struct budget cpu;
@@ -57,7 +61,7 @@ struct bound {
  * @settings: for the quotas
  */
 void bound_init(struct bound *b, struct shed *shed, struct nodes *nodes, const struct ram *ram,
-		const struct settings *settings, uint64_t now_usec);
+		struct ahead *ahead, const struct settings *settings, uint64_t now_usec);
 
 /** bound_quotas() - have the quotas of other settings hold */
 void bound_quotas(struct bound *b, const struct settings *settings, uint64_t now_usec);
@@ -78,6 +82,13 @@ uint64_t bound_measure(struct bound *b);
  * bound_refill() - have the queues forgotten, and filled anew by a sweep when a limit needs them
  */
 void bound_refill(struct bound *b);
+
+/**
+ * bound_emptied() - as bound_refill(), after somebody else took what was in the queues
+ *
+ * For a hint alone they are filled anew when a balloon needs them.
+ */
+void bound_emptied(struct bound *b);
 
 /**
  * bound_turn() - do what there is to do now, for some milliseconds at most; with a watch

@@ -43,24 +43,32 @@ static __always_inline bool xa_is_node(unsigned long entry)
 	return (entry & 3) == 2 && entry > 4096;
 }
 
-/* The node whose slots are the pages around an index; 0 where the tree has none there. */
-static __always_inline unsigned long cache_leaf(struct address_space *mapping, unsigned long index)
+/* The node whose slots are the pages around an index; 0 where the tree has none there: then
+ * @ret_empty tells whether nothing around it is cached. */
+static __always_inline unsigned long cache_leaf(struct address_space *mapping, unsigned long index,
+						bool *ret_empty)
 {
 	unsigned long entry = (unsigned long)BPF_CORE_READ(mapping, i_pages.xa_head);
 	bool first = true;
+
+	*ret_empty = false;
 
 	for (int depth = 0; depth < XA_DEPTH_MAX && xa_is_node(entry); depth++) {
 		struct xa_node *node = (void *)(entry - 2);
 		unsigned int shift = BPF_CORE_READ(node, shift) & 63;
 
-		if (first && index >> shift >> XA_SHIFT)
+		if (first && index >> shift >> XA_SHIFT) {
+			*ret_empty = true;
 			return 0;
+		}
 		if (!shift)
 			return (unsigned long)node;
 		first = false;
 		bpf_probe_read_kernel(&entry, sizeof(entry),
 				      &node->slots[index >> shift & XA_MASK]);
 	}
+	/* A shadow of what was there is a value, with bit 0. */
+	*ret_empty = !entry || entry & 1;
 	return 0;
 }
 

@@ -194,7 +194,7 @@ void free_bytes(struct agent *a, const struct wire_free *request, struct wire_fr
 	/* The queues were filled for this request; a limit fills them in its own order. */
 	a->freed_usec = ret->stopped == WIRE_STOPPED_TIME ? now_usec() : 0;
 	if (!a->freed_usec)
-		bound_refill(&a->bound);
+		bound_emptied(&a->bound);
 	/* What comes of it is watched as what a limit evicts is. */
 	a->bound_due_usec = 0;
 	ret->usec = now_usec() - start;

@@ -2,6 +2,7 @@
 #include "guest/memmap.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -85,6 +86,20 @@ int memmap_peek(struct memmap *m, int fd, uint64_t index, unsigned count)
 int memmap_presence(struct memmap *m, int fd, uint64_t index, unsigned count)
 {
 	return memmap_look(m, fd, index, count, true);
+}
+
+int memmap_glance(struct memmap *m, struct scan_glance *glances, unsigned count)
+{
+	int r;
+
+	if (count > GLANCES_MAX)
+		return -EINVAL;
+	memcpy(m->skel->bss->glances, glances, count * sizeof(*glances));
+	m->skel->bss->glances_count = count;
+	r = loader_run(m->skel->progs.glance_all);
+	if (r >= 0)
+		memcpy(glances, m->skel->bss->glances, count * sizeof(*glances));
+	return r;
 }
 
 const struct scan_page *memmap_pages(const struct memmap *m)

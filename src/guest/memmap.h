@@ -52,6 +52,15 @@ int memmap_peek(struct memmap *m, int fd, uint64_t index, unsigned count);
 int memmap_presence(struct memmap *m, int fd, uint64_t index, unsigned count);
 
 /**
+ * memmap_glance() - whether anything is cached of each of several pieces of files
+ * @glances: filled but for what they answer
+ * @count: at most GLANCES_MAX
+ *
+ * Return: 0 or -errno.
+ */
+int memmap_glance(struct memmap *m, struct scan_glance *glances, unsigned count);
+
+/**
  * memmap_pages() - the last chunk's pages, valid until the next call
  */
 const struct scan_page *memmap_pages(const struct memmap *m);

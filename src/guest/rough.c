@@ -11,7 +11,8 @@
 /* Work between two looks at the port. */
 #define TURN_USEC 200000
 /* What does not go (dirty, mapped, protected) is asked for more and more seldom. */
-#define WAIT_MAX_USEC 300000000u
+#define WAIT_MAX_USEC	300000000u
+#define AHEAD_WAIT_USEC 250000u
 
 int rough_init(struct rough *r, struct bound *bound, char *ret_reason, size_t reason_size)
 {
@@ -127,4 +128,35 @@ uint64_t rough_turn(struct rough *r)
 		r->due_usec = excess_reclaim(r, now) ? 0 : now + r->wait_usec;
 	}
 	return r->due_usec ? r->due_usec - now : 0;
+}
+
+uint64_t rough_ahead(struct rough *r)
+{
+	struct bound *b = r->bound;
+	uint64_t share[NODES_MAX], lacking = 0, freed, now = now_usec(), rest;
+
+	if (!b->ahead->view.inflates) {
+		r->ahead_due_usec = 0;
+		r->ahead_wait_usec = AHEAD_WAIT_USEC;
+		return ahead_wait_usec(b->ahead, false);
+	}
+	rest = budget_wait_usec(&b->cpu, now, b->cpu_usec);
+	if (now < r->ahead_due_usec || rest)
+		return now < r->ahead_due_usec ? r->ahead_due_usec - now : rest;
+	if (nodes_count(b->nodes) < 0)
+		return AHEAD_WAIT_USEC;
+	ahead_measure(b->ahead, b->nodes, share);
+	for (unsigned i = 0; i < b->nodes->count; i++)
+		lacking += share[i];
+	if (!lacking)
+		return AHEAD_WAIT_USEC;
+	if (rough_free(r, lacking * PAGE_BYTES, &freed) > 0) {
+		r->ahead_wait_usec = AHEAD_WAIT_USEC;
+	} else {
+		r->ahead_due_usec = now + r->ahead_wait_usec;
+		r->ahead_wait_usec = r->ahead_wait_usec < WAIT_MAX_USEC / 2 ? r->ahead_wait_usec * 2
+									    : WAIT_MAX_USEC;
+	}
+	ahead_settle(b->ahead, freed / PAGE_BYTES);
+	return r->ahead_due_usec > now ? r->ahead_due_usec - now : 0;
 }

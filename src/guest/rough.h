@@ -20,12 +20,15 @@
  * struct rough - what stands in for the watch
  * @due_usec: when it is to look again
  * @wait_usec: how long after the last look
+ * @ahead_due_usec, @ahead_wait_usec: the same for what a balloon is to take
  */
 struct rough {
 	struct reclaim reclaim;
 	struct bound *bound;
 	uint64_t due_usec;
 	uint64_t wait_usec;
+	uint64_t ahead_due_usec;
+	uint64_t ahead_wait_usec;
 };
 
 /**
@@ -44,6 +47,14 @@ int rough_init(struct rough *r, struct bound *bound, char *ret_reason, size_t re
  * Return: microseconds until the next turn is due; 0: at once; BOUND_NEVER: without a limit.
  */
 uint64_t rough_turn(struct rough *r);
+
+/**
+ * rough_ahead() - have a piece of what a balloon that inflates is short of reclaimed, within the
+ * CPU quota; what does not go is asked for more and more seldom
+ *
+ * Return: microseconds until the next turn is due.
+ */
+uint64_t rough_ahead(struct rough *r);
 
 /** rough_look() - have the next turn look, whenever it is */
 void rough_look(struct rough *r);

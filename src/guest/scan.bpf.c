@@ -15,6 +15,10 @@
  *
  * peek_range() looks up a range of one open file's page cache, to be sure of those very pages
  * just before they are evicted and of what became of them just after.
+ *
+ * glance_all() looks up short pieces of files by the addresses of their address_spaces, so that
+ * what the kernel has evicted meanwhile is not opened, which would read an inode that has left too.
+ * An address may be another's by now: what stands there must be the file's, number for number.
  */
 #include "cache.bpf.h"
 #include "scan.h"
@@ -41,6 +45,10 @@ unsigned long long page_frames[SCAN_CHUNK_PAGES]; /* by peek_range(): each page'
 unsigned int owners_count;
 unsigned int struct_page_bytes;
 
+/* Both. */
+struct scan_glance glances[GLANCES_MAX];
+unsigned int glances_count;
+
 static unsigned char raw[PAGES_AT_ONCE * STRUCT_PAGE_MAX + STRUCT_PAGE_MAX];
 static bool raw_unread;
 static unsigned int free_until; /* end of the free block that was met last, in pages of the chunk */
@@ -50,6 +58,7 @@ static unsigned long peek_mapping;
 static unsigned long leaf[1 << XA_SHIFT];
 static unsigned long leaf_block;
 static bool leaf_there;
+static bool leaf_empty; /* nothing around it is cached */
 static unsigned long last_mapping;
 static unsigned short last_owner;
 static struct {
@@ -308,9 +317,12 @@ int scan_chunk(void *ctx)
 /* The 64 entries of the cache's tree around an index, read in one go: neighbours share a leaf. */
 __noinline int leaf_read(unsigned long block)
 {
-	unsigned long index = block << XA_SHIFT, node = cache_leaf((void *)peek_mapping, index);
+	unsigned long index = block << XA_SHIFT, node;
+	bool is_empty;
 
+	node = cache_leaf((void *)peek_mapping, index, &is_empty);
 	leaf_block = block;
+	leaf_empty = is_empty;
 	leaf_there = node && bpf_probe_read_kernel(leaf, sizeof(leaf),
 						   &((struct xa_node *)node)->slots[0]) == 0;
 	return 0;
@@ -331,6 +343,8 @@ static __always_inline unsigned long peek_lookup(unsigned long index)
 	if (index >> XA_SHIFT != leaf_block)
 		leaf_read(index >> XA_SHIFT);
 	/* One page alone is in no leaf, a superpage in the node above. */
+	if (leaf_empty)
+		return 0;
 	if (!leaf_there)
 		return cache_lookup((void *)peek_mapping, index);
 	entry = leaf_at(index);
@@ -417,6 +431,80 @@ int peek_range(void *ctx)
 		if (i >= chunk_pages)
 			break;
 		peek_visit(i);
+	}
+	return 1;
+}
+
+static __always_inline bool glance_is_same(const struct scan_glance *glance)
+{
+	struct address_space *mapping = (void *)glance->mapping;
+	struct inode *host = BPF_CORE_READ(mapping, host);
+	struct super_block *sb = BPF_CORE_READ(host, i_sb);
+
+	return host && BPF_CORE_READ(host, i_ino) == glance->inode &&
+	       BPF_CORE_READ(host, i_generation) == glance->generation &&
+	       BPF_CORE_READ(sb, s_dev) == glance->device;
+}
+
+/* A global function is verified once, not once for each turn of the loop that calls it. */
+__noinline int slot_any(unsigned int slot)
+{
+	unsigned long entry = leaf_at(slot);
+
+	/* A shadow of what was there is a value, with bit 0. */
+	return entry && !(entry & 1);
+}
+
+/* Whether anything is cached in slots [from, to] of the leaf that was read last: no more than
+ * GLANCE_PAGES_MAX. */
+static __always_inline bool leaf_any(unsigned int from, unsigned int to)
+{
+	int found = 0;
+
+	for (unsigned int i = 0; i < GLANCE_PAGES_MAX; i++) {
+		if (i > to - from)
+			break;
+		found |= slot_any(from + i);
+	}
+	return found;
+}
+
+static __always_inline bool range_any(unsigned long index, unsigned long last)
+{
+	leaf_read(index >> XA_SHIFT);
+	if (leaf_empty)
+		return false;
+	/* In no leaf: a page alone, or a part of a superpage. */
+	return !leaf_there || leaf_any(index & XA_MASK, last & XA_MASK);
+}
+
+__noinline int glance_visit(unsigned int i)
+{
+	struct scan_glance *glance;
+	unsigned long index, last, end;
+
+	if (i >= GLANCES_MAX)
+		return 0;
+	glance = &glances[i];
+	glance->there = 0;
+	if (!glance->count || !glance_is_same(glance))
+		return 0;
+	index = glance->index;
+	last = index + glance->count - 1;
+	end = index | XA_MASK;
+	peek_mapping = glance->mapping;
+	glance->there = range_any(index, last < end ? last : end) ||
+			(last > end && range_any(end + 1, last));
+	return 0;
+}
+
+SEC("raw_tp/sys_enter")
+int glance_all(void *ctx)
+{
+	for (unsigned int i = 0; i < GLANCES_MAX; i++) {
+		if (i >= glances_count)
+			break;
+		glance_visit(i);
 	}
 	return 1;
 }

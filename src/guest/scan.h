@@ -62,4 +62,18 @@ struct scan_owner {
 	unsigned int reserved;
 };
 
+/* A piece of a file by its address_space, without opening it. */
+#define GLANCES_MAX	 64
+#define GLANCE_PAGES_MAX 32 /* so that two nodes of the cache's tree have all of them */
+struct scan_glance {
+	unsigned long long mapping;
+	unsigned long long inode;
+	unsigned long long index;
+	unsigned int device;
+	unsigned int generation;
+	unsigned int count;
+	unsigned int
+		there; /* out: something of it is cached, and that address_space is still its */
+};
+
 #endif

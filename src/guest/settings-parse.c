@@ -231,6 +231,11 @@ static bool set_slab(const char *value, struct settings *settings)
 	return parse_bool(value, &settings->slab) == 0;
 }
 
+static bool set_cache_first(const char *value, struct settings *settings)
+{
+	return parse_bool(value, &settings->cache_first) == 0;
+}
+
 #define TEXT(number)  #number
 #define VALUE(number) TEXT(number)
 
@@ -245,6 +250,7 @@ static const struct key {
 	{ "evict_bytes_per_second", set_evict_bytes, "a size from 1M to 1024T" },
 	{ "hot_seconds", set_hot, "1 to " VALUE(SETTINGS_HOT_SEC_MAX) " seconds" },
 	{ "slab", set_slab, "yes or no" },
+	{ "reclaim_cache_first", set_cache_first, "yes or no" },
 };
 
 struct conf {

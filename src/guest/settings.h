@@ -35,6 +35,7 @@
  * @hot_sec: a page used more than once, and within this long, is never evicted
  * @slab: whether empty slab pages are given back at intervals, and shrinkers pressed above
  * vm.min_slab_ratio
+ * @cache_first: whether page cache is evicted ahead of the balloon
  */
 struct settings {
 	struct limit_text limit;
@@ -44,6 +45,7 @@ struct settings {
 	uint64_t evict_bytes_per_sec;
 	uint32_t hot_sec;
 	bool slab;
+	bool cache_first;
 };
 
 /**

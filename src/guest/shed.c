@@ -303,14 +303,29 @@ int shed_piece(struct shed *s, enum shed_queue from, struct shed_goal *goal)
 {
 	struct shed_piece p = { .shed = s, .goal = goal, .now_usec = now_usec() };
 	uint64_t evicted = goal->evicted;
-	int r;
+	uint32_t passed;
+	int r = glance_pop(&s->glance, s->batch.memmap, &s->queues[from], &p.key, &p.piece.index,
+			   &p.piece.count, &passed);
 
-	if (!spans_pop(&s->queues[from], &p.key, &p.piece.index, &p.piece.count))
-		return 0;
+	if (from == SHED_FRESH && passed)
+		kept_account(s, passed, 0);
+	if (r <= 0)
+		return r == -EAGAIN;
 	r = piece_shed(&p, from);
 	if (from == SHED_FRESH)
 		kept_account(s, p.piece.count, goal->evicted - evicted);
 	return r < 0 ? r : 1;
+}
+
+void shed_shorten(struct shed *s, uint64_t pages)
+{
+	struct file_key key;
+	uint64_t index;
+	uint32_t count;
+
+	while (s->queues[SHED_FRESH].pages > pages &&
+	       spans_pop(&s->queues[SHED_FRESH], &key, &index, &count))
+		s->incomplete = true;
 }
 
 /* Those kept are older than what is still to come to its turn. */
@@ -328,7 +343,7 @@ static void kept_go_first(struct shed *s)
 	s->queues[SHED_KEPT] = rest;
 }
 
-uint64_t shed_retry_kept(struct shed *s, uint64_t now_usec)
+uint64_t shed_retry_kept(struct shed *s, uint64_t now_usec, uint64_t least_usec)
 {
 	if (!s->queues[SHED_KEPT].count)
 		return UINT64_MAX;
@@ -337,6 +352,7 @@ uint64_t shed_retry_kept(struct shed *s, uint64_t now_usec)
 	s->kept_pages = s->kept_tried = s->queues[SHED_KEPT].pages;
 	s->kept_evicted = 0;
 	kept_go_first(s);
-	s->kept_due_usec = now_usec + s->kept_wait_usec;
+	s->kept_due_usec =
+		now_usec + (s->kept_wait_usec > least_usec ? s->kept_wait_usec : least_usec);
 	return 0;
 }

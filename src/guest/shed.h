@@ -6,7 +6,8 @@
  *
  * Pages enter the queues as they enter the cache (the watch tells, oldest first), and by a sweep
  * over memory for what was there before, coldest first. A queue is a list of hints: each piece is
- * opened by its file's key, looked at, judged by its heat, evicted and looked at again (piece.h).
+ * opened by its file's key, looked at, judged by its heat, evicted and looked at again (piece.h);
+ * what has left meanwhile is passed over (glance.h).
  * What is cold but not held by the host, while the host has said what it holds, goes to a queue of
  * its own and its turn comes after; what is hot, mapped, dirty or held goes to the queue of those
  * kept, and is looked at again later, at growing intervals. What does not fit in a queue is found
@@ -19,6 +20,7 @@
 #include <stdint.h>
 
 #include "guest/batch.h"
+#include "guest/glance.h"
 #include "guest/heat.h"
 #include "guest/held.h"
 #include "guest/memmap.h"
@@ -41,6 +43,7 @@ struct shed {
 	struct held held;
 	struct batch batch;
 	struct spans queues[SHED_QUEUES];
+	struct glance glance;
 	bool incomplete; /* something that is cached is in no queue: a sweep is due */
 	bool sweeping;
 	bool overflowed; /* the last sweep did not come to its end: the next one goes on there */
@@ -126,11 +129,19 @@ void shed_end(struct shed *s);
 int shed_piece(struct shed *s, enum shed_queue from, struct shed_goal *goal);
 
 /**
+ * shed_shorten() - forget what came first, until the queue of what came has no more than @pages
+ *
+ * What is still cached of it a sweep finds.
+ */
+void shed_shorten(struct shed *s, uint64_t pages);
+
+/**
  * shed_retry_kept() - have those kept looked at again, when it is time
+ * @least_usec: between two times
  *
  * Return: microseconds until it is; 0: they are in SHED_FRESH now; UINT64_MAX: there are none.
  */
-uint64_t shed_retry_kept(struct shed *s, uint64_t now_usec);
+uint64_t shed_retry_kept(struct shed *s, uint64_t now_usec, uint64_t least_usec);
 
 /** shed_goal_left() - pages still wanted, of all nodes */
 uint64_t shed_goal_left(const struct shed_goal *goal);

@@ -9,8 +9,15 @@
 #define ROOM_FIRST 1024
 #define BUCKETS	   8192
 #define NONE	   UINT32_MAX
-#define AGES	   65536
 #define COUNT_MAX  (127 * SPAN_PIECE_PAGES)
+
+/* Ages and lengths by their powers of two, the largest first: leading zeros of 32 bits, of which an
+ * age of 65536 (the largest, and 1) has 15, and a length of 65535 has 16. */
+#define AGE_FIRST    15
+#define LENGTH_FIRST 16
+#define LENGTH_BITS  4
+#define AGES	     17u
+#define RANKS	     (2 * AGES << LENGTH_BITS)
 
 void spans_done(struct spans *s)
 {
@@ -166,23 +173,32 @@ int spans_push(struct spans *s, const struct file_key *key, uint64_t index, uint
 	return 0;
 }
 
+int spans_look(const struct spans *s, uint32_t n, struct file_key *ret_key, uint64_t *ret_index,
+	       uint32_t *ret_count)
+{
+	const struct span *span;
+	uint32_t count;
+
+	if (n >= s->count)
+		return 0;
+	span = span_at(s, n);
+	count = (uint32_t)(SPAN_PIECE_PAGES - span->index % SPAN_PIECE_PAGES);
+	*ret_key = s->files[span->file].key;
+	*ret_index = span->index;
+	*ret_count = count < span->count ? count : span->count;
+	return 1;
+}
+
 int spans_pop(struct spans *s, struct file_key *ret_key, uint64_t *ret_index, uint32_t *ret_count)
 {
 	struct span *span;
-	uint32_t count;
 
-	if (!s->count)
+	if (!spans_look(s, 0, ret_key, ret_index, ret_count))
 		return 0;
 	span = span_at(s, 0);
-	count = (uint32_t)(SPAN_PIECE_PAGES - span->index % SPAN_PIECE_PAGES);
-	if (count > span->count)
-		count = span->count;
-	*ret_key = s->files[span->file].key;
-	*ret_index = span->index;
-	*ret_count = count;
-	s->pages -= count;
-	span->index += count;
-	span->count = (uint16_t)(span->count - count);
+	s->pages -= *ret_count;
+	span->index += *ret_count;
+	span->count = (uint16_t)(span->count - *ret_count);
 	if (!span->count) {
 		file_leave(s, span->file);
 		s->first = (s->first + 1) & (s->room - 1);
@@ -191,27 +207,33 @@ int spans_pop(struct spans *s, struct file_key *ret_key, uint64_t *ret_index, ui
 	return 1;
 }
 
+/* Ages within a factor of two are one: of those, the longer first. */
+static unsigned rank_of(const struct span *span)
+{
+	unsigned age = (unsigned)__builtin_clz(span->age_sec + 1u) - AGE_FIRST;
+	unsigned length = (unsigned)__builtin_clz(span->count) - LENGTH_FIRST;
+
+	return ((span->count < SPAN_WORTH_PAGES ? AGES : 0) + age) << LENGTH_BITS | length;
+}
+
 int spans_sort(struct spans *s)
 {
 	struct span *items = malloc(s->room * sizeof(*items));
-	uint32_t *starts = calloc(AGES + 1, sizeof(*starts));
+	uint32_t starts[RANKS + 1] = { 0 };
 
-	if (!s->count || !items || !starts) {
+	if (!s->count || !items) {
 		free(items);
-		free(starts);
 		return s->count ? -ENOMEM : 0;
 	}
-	/* starts[n]: how many spans are older than the nth age from the top. */
 	for (uint32_t i = 0; i < s->count; i++)
-		starts[AGES - span_at(s, i)->age_sec]++;
-	for (uint32_t i = 1; i <= AGES; i++)
+		starts[rank_of(span_at(s, i)) + 1]++;
+	for (uint32_t i = 1; i <= RANKS; i++)
 		starts[i] += starts[i - 1];
 	for (uint32_t i = 0; i < s->count; i++) {
 		const struct span *span = span_at(s, i);
 
-		items[starts[AGES - 1 - span->age_sec]++] = *span;
+		items[starts[rank_of(span)]++] = *span;
 	}
-	free(starts);
 	free(s->items);
 	s->items = items;
 	s->first = 0;

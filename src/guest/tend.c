@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "guest/tend.h"
 
+#include <errno.h>
+#include <sys/epoll.h>
+
 #include "base/clock.h"
+#include "base/log.h"
 #include "guest/slab.h"
 
 #define IDLE_USEC 60000000u
@@ -21,7 +25,82 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-void tend_limit(struct agent *a, const struct wire_limit *host)
+static void hint_drop(struct agent *a)
+{
+	if (a->hint_fd >= 0)
+		(void)epoll_ctl(a->wake_fd, EPOLL_CTL_DEL, a->hint_fd, NULL);
+	a->hint_fd = -1;
+	a->ahead.balloon = balloon_close(a->ahead.balloon);
+	a->ahead.view = (struct balloon_view){ 0 };
+}
+
+static void hint_take(struct agent *a)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	char why[96];
+
+	hint_drop(a);
+	a->ahead.had_btf = balloon_has_btf("");
+	if (balloon_open("", &a->ahead.balloon, why, sizeof(why)) < 0)
+		return;
+	a->hint_fd = balloon_fd(a->ahead.balloon);
+	if (a->hint_fd < 0)
+		log_info("That the balloon inflates is seen by the kernel's counter, and late: %s",
+			 why);
+	else if (epoll_ctl(a->wake_fd, EPOLL_CTL_ADD, a->hint_fd, &event) < 0) {
+		log_warning_errno(errno, "The balloon cannot be waited for: %m");
+		hint_drop(a);
+	}
+}
+
+/* The device may be plugged in, and the driver's module loaded, at any time. */
+static void hint_again(struct agent *a)
+{
+	enum wire_notice notice = balloon_notice(a->ahead.balloon);
+
+	if (a->ahead.hint == WIRE_HINT_CACHE &&
+	    (notice == WIRE_NOTICE_NONE ||
+	     (notice == WIRE_NOTICE_COUNTER && balloon_has_btf("") && !a->ahead.had_btf)))
+		hint_take(a);
+}
+
+static void hint_set(struct agent *a, enum wire_hint hint, enum wire_origin origin)
+{
+	struct ahead *ahead = &a->ahead;
+	bool is_another = ahead->hint != hint;
+
+	if (hint != WIRE_HINT_CACHE && origin != WIRE_ORIGIN_HOST)
+		origin = WIRE_ORIGIN_NONE;
+	if (!is_another && ahead->origin == origin)
+		return;
+	ahead->hint = hint;
+	ahead->origin = origin;
+	if (origin == WIRE_ORIGIN_NONE)
+		log_info("There is no hint for the balloon now");
+	else
+		log_info("The hint for the balloon is %s now, by %s", wire_hint_name(hint),
+			 wire_origin_name(origin));
+	/* An inflation that is under way is not lost sight of. */
+	if (!is_another)
+		return;
+	if (hint == WIRE_HINT_CACHE)
+		hint_take(a);
+	else
+		hint_drop(a);
+	bound_refill(&a->bound);
+}
+
+static void hint_choose(struct agent *a, const struct wire_limit *host)
+{
+	a->host_hints = host && host->hint != WIRE_HINT_GUEST;
+	if (a->host_hints)
+		hint_set(a, host->hint, WIRE_ORIGIN_HOST);
+	else
+		hint_set(a, a->settings.cache_first ? WIRE_HINT_CACHE : WIRE_HINT_NONE,
+			 WIRE_ORIGIN_FILE);
+}
+
+static void limit_choose(struct agent *a, const struct wire_limit *host)
 {
 	static const enum limit_text_kind kinds[WIRE_LIMIT_KINDS] = {
 		[WIRE_LIMIT_OFF] = LIMIT_TEXT_OFF,
@@ -40,6 +119,12 @@ void tend_limit(struct agent *a, const struct wire_limit *host)
 		bound_set(&a->bound, &a->settings.limit, a->settings.origin);
 	}
 	rough_look(&a->rough);
+}
+
+void tend_limit(struct agent *a, const struct wire_limit *host)
+{
+	limit_choose(a, host);
+	hint_choose(a, host);
 	a->bound_due_usec = 0;
 }
 
@@ -52,7 +137,10 @@ void tend_settings(struct agent *a)
 	budget_init(&a->budget, s->cpu_permille, now, a->scans_cpu_usec);
 	bound_quotas(&a->bound, s, now);
 	if (!a->host_limits)
-		tend_limit(a, NULL);
+		limit_choose(a, NULL);
+	if (!a->host_hints)
+		hint_choose(a, NULL);
+	a->bound_due_usec = 0;
 }
 
 /* Pages of reclaimable slab above vm.min_slab_ratio, of all nodes. */
@@ -123,8 +211,9 @@ static uint64_t minute_turn(struct agent *a, uint64_t now)
 	/* Whoever asked for it has gone. */
 	if (a->freed_usec && now - a->freed_usec > IDLE_USEC) {
 		a->freed_usec = 0;
-		bound_refill(&a->bound);
+		bound_emptied(&a->bound);
 	}
+	hint_again(a);
 	machine_refresh(a);
 	a->swept_usec = now;
 	return IDLE_USEC;
@@ -135,7 +224,7 @@ static uint64_t host_turn(struct agent *a, uint64_t now)
 {
 	uint64_t passed = now - a->heard_usec;
 
-	if (!a->host_limits)
+	if (!a->host_limits && !a->host_hints)
 		return UINT64_MAX;
 	if (passed < AGENT_HOST_USEC)
 		return AGENT_HOST_USEC - passed;
@@ -144,12 +233,36 @@ static uint64_t host_turn(struct agent *a, uint64_t now)
 	return 0;
 }
 
+/* What costs nothing goes first; not for each of many small inflations. */
+static void ahead_slab(struct agent *a, uint64_t now)
+{
+	struct slab_result result;
+
+	if (!a->settings.slab || (a->ahead.slab_usec && now - a->ahead.slab_usec < IDLE_USEC))
+		return;
+	a->ahead.slab_usec = now;
+	if (slab_shrink("", SLAB_LEAST_BYTES, SLAB_CPU_USEC, &result) >= 0)
+		a->slab_freed_bytes += result.freed_bytes;
+}
+
+static void ahead_turn(struct agent *a)
+{
+	uint64_t now = now_usec();
+
+	if (!ahead_look(&a->ahead, now))
+		return;
+	ahead_slab(a, now);
+	(void)ahead_look(&a->ahead, now_usec());
+}
+
 void tend_bound(struct agent *a)
 {
+	ahead_turn(a);
 	uint64_t due = bound_turn(&a->bound);
 
 	if (a->bound.lost_node)
 		machine_refresh(a);
+	due = earlier(due, ahead_wait_usec(&a->ahead, a->ahead.is_short && due));
 	a->bound_due_usec = due == BOUND_NEVER ? UINT64_MAX : now_usec() + due;
 }
 
@@ -158,8 +271,10 @@ uint64_t tend_turn(struct agent *a, bool woken)
 	uint64_t now = now_usec(), wait = earlier(host_turn(a, now), slab_turn(a, now));
 
 	wait = earlier(wait, minute_turn(a, now));
-	if (!a->can_watch)
-		return earlier(wait, rough_turn(&a->rough));
+	if (!a->can_watch) {
+		ahead_turn(a);
+		return earlier(earlier(wait, rough_turn(&a->rough)), rough_ahead(&a->rough));
+	}
 	if (woken || now >= a->bound_due_usec)
 		tend_bound(a);
 	now = now_usec();

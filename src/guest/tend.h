@@ -6,8 +6,9 @@
 #include "guest/agent.h"
 
 /**
- * tend_turn() - what is due at intervals: the limit, the sensor, old stamps, empty slabs
- * @woken: the watch has news
+ * tend_turn() - what is due at intervals: the limit, the balloon, the sensor, old stamps, empty
+ * slabs
+ * @woken: the watch or the balloon has news
  *
  * Return: microseconds until the next turn is due.
  */
@@ -23,7 +24,10 @@ void tend_slab(struct agent *a);
 /** tend_bound() - one turn of the limit */
 void tend_bound(struct agent *a);
 
-/** tend_limit() - have the limit hold that should: the host's where it is heard, else the guest's
+/**
+ * tend_limit() - have the limit and the hint hold that should: the host's where it is heard, else
+ * the guest's
+ * @host: NULL: it is not heard
  */
 void tend_limit(struct agent *a, const struct wire_limit *host);
 

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "host/giveback.h"
 #include "host/operation.h"
 
 #define WAIT_USEC (10 * (uint64_t)USEC_PER_SEC)
@@ -23,6 +24,7 @@ struct attach {
 	uint64_t deadline_usec;
 	sd_event_source *timer;
 	struct port_change *change;
+	bool gave_back;
 };
 
 static struct vm *vm_of(const struct attach *a)
@@ -66,8 +68,9 @@ static int on_leave(sd_event_source *s, uint64_t usec, void *userdata)
 	struct vm *vm = vm_of(a);
 
 	(void)usec;
-	/* A dup or reclaim has begun meanwhile, and looks at this guest too: it comes first. */
-	if (vm && manager_remove(a->m, vm) == -EBUSY &&
+	/* A dup or reclaim has begun meanwhile, and looks at this guest too, or the daemon stops
+	 * and gives back what it had: that comes first. */
+	if (vm && (vm->qmp_lent || manager_remove(a->m, vm) == -EBUSY) &&
 	    sd_event_source_set_time_relative(s, LOOK_USEC) >= 0 &&
 	    sd_event_source_set_enabled(s, SD_EVENT_ONESHOT) >= 0)
 		return 0;
@@ -255,6 +258,33 @@ static void on_detached(int result, const char *error, void *userdata)
 		attach_leave(a);
 }
 
+static void on_given_back(unsigned failed, const char *error, void *userdata);
+
+/* First what was the guest's, then the port. Return: -errno where that cannot be begun. */
+static int detach_go(struct attach *a, struct vm *vm)
+{
+	int r = a->gave_back ? 0 : giveback_start(a->m, vm, on_given_back, a);
+
+	a->gave_back = true;
+	if (r != 0)
+		return r;
+	if (vm->port_added && vm->qmp && qmp_is_ready(vm->qmp))
+		return port_detach(vm->qmp, now_usec() + PORT_USEC, on_detached, a, &a->change);
+	attach_leave(a);
+	return 0;
+}
+
+static void on_given_back(unsigned failed, const char *error, void *userdata)
+{
+	struct attach *a = userdata;
+	struct vm *vm = vm_of(a);
+
+	if (failed || !vm)
+		attach_fail(a, failed ? error : "it has gone");
+	else if (detach_go(a, vm) < 0)
+		attach_fail(a, "QEMU cannot be asked to remove the port");
+}
+
 void detach_handle(struct manager *m, struct call *call, json_t *parameters)
 {
 	const char *name = json_string_value(json_object_get(parameters, "vm"));
@@ -265,22 +295,24 @@ void detach_handle(struct manager *m, struct call *call, json_t *parameters)
 		call_error(call, "not_found", "no such guest is attached; see pagepact status");
 		return;
 	}
+	if (m->stopping) {
+		call_error(call, "failed",
+			   "the daemon is stopping, and gives back what was the "
+			   "guest's");
+		return;
+	}
 	if (m->operation || attach_pending(m, name)) {
 		call_error(call, "busy", "%s",
 			   m->operation ? "a dup, reclaim or free is under way"
 					: "it is just being attached or detached");
 		return;
 	}
-	if (!vm->port_added || !vm->qmp || !qmp_is_ready(vm->qmp)) {
-		(void)manager_remove(m, vm);
-		call_reply(call, json_object());
-		return;
-	}
 	a = attach_new(m, call, name);
 	if (a)
 		a->detach = true;
-	if (!a || port_detach(vm->qmp, now_usec() + PORT_USEC, on_detached, a, &a->change) < 0) {
-		call_error(call, "failed", "QEMU cannot be asked to remove the port");
+	if (!a || detach_go(a, vm) < 0) {
+		call_error(call, "failed",
+			   "QEMU cannot be asked for what a detached guest gets back");
 		if (a) {
 			a->call = NULL;
 			attach_free(a);

@@ -6,15 +6,20 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "host/limit-file.h"
 #include "host/report.h"
+#include "host/wish-file.h"
+
+#define FOLDER "limits.d"
 
 void cache_limit_load(struct manager *m, struct vm *vm)
 {
 	const char *name = vm->config.name;
 	struct limit_text limit = { 0 };
-	int r = limit_file_read(m->state_dir, name, &limit);
+	char text[WISH_TEXT_SIZE];
+	int r = wish_file_read(m->state_dir, FOLDER, name, text);
 
+	if (r > 0 && limit_text_parse(text, &limit) < 0)
+		r = -EBADMSG;
 	vm->quiet = m->dry_run;
 	if (r == -EBADMSG)
 		log_warning("%s/limits.d/%s is damaged, ignored: set the limit again with "
@@ -24,20 +29,20 @@ void cache_limit_load(struct manager *m, struct vm *vm)
 		log_warning_errno(r, "%s/limits.d/%s cannot be read, ignored: %m", m->state_dir,
 				  name);
 	if (r > 0)
-		vm_limit_set(vm, &limit, VM_LIMIT_COMMAND);
+		vm_limit_set(vm, &limit, VM_SOURCE_COMMAND);
 	else if (vm->config.cache_limit.kind != LIMIT_TEXT_DEFAULT)
-		vm_limit_set(vm, &vm->config.cache_limit, VM_LIMIT_CONFIG);
+		vm_limit_set(vm, &vm->config.cache_limit, VM_SOURCE_CONFIG);
 }
 
 json_t *cache_limit_json(const struct vm *vm)
 {
 	static const char *const sources[] = {
-		[VM_LIMIT_CONFIG] = "configuration",
-		[VM_LIMIT_COMMAND] = "command",
+		[VM_SOURCE_CONFIG] = "configuration",
+		[VM_SOURCE_COMMAND] = "command",
 	};
 	char text[LIMIT_TEXT_SIZE];
 
-	if (vm->limit_source == VM_LIMIT_NONE)
+	if (vm->limit_source == VM_SOURCE_NONE)
 		return json_pack("{sn sn}", "text", "source");
 	return json_pack("{ss ss}", "text", limit_text_format(&vm->limit, text), "source",
 			 sources[vm->limit_source]);
@@ -96,6 +101,7 @@ static bool limit_allowed(const struct vm *vm, struct call *call)
 static void limit_change(struct manager *m, struct call *call, struct vm *vm, const char *text,
 			 bool dry_run)
 {
+	char kept[LIMIT_TEXT_SIZE];
 	struct limit_text limit;
 	int r = limit_text_parse(text, &limit);
 
@@ -112,14 +118,14 @@ static void limit_change(struct manager *m, struct call *call, struct vm *vm, co
 		call_reply(call, answer(vm, note_of(vm, &limit), &limit, true));
 		return;
 	}
-	r = limit_file_write(m->state_dir, vm->config.name, &limit);
+	r = wish_file_write(m->state_dir, FOLDER, vm->config.name, limit_text_format(&limit, kept));
 	if (r < 0) {
 		call_error(call, "failed", "the limit cannot be kept in %s/limits.d: %s",
 			   m->state_dir, strerror(-r));
 		return;
 	}
 	log_notice("%s: page cache limit %s, by command", vm->config.name, text);
-	vm_limit_set(vm, &limit, VM_LIMIT_COMMAND);
+	vm_limit_set(vm, &limit, VM_SOURCE_COMMAND);
 	call_reply(call, answer(vm, note_of(vm, &limit), NULL, false));
 }
 

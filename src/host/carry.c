@@ -10,9 +10,11 @@
 #include "host/trim.h"
 
 /* What is touched on the host at once, and the longest that its copies wait for the guest. */
-#define BATCH_BLOCKS (64u * 1024 * 1024 / BLOCK_BYTES)
-#define CHILD_USEC   (60 * (uint64_t)USEC_PER_SEC)
-#define EVICT_USEC   (30 * (uint64_t)USEC_PER_SEC)
+#define BATCH_BLOCKS	(64u * 1024 * 1024 / BLOCK_BYTES)
+#define CHILD_USEC	(60 * (uint64_t)USEC_PER_SEC)
+#define BUSY_USEC	(15 * (uint64_t)USEC_PER_SEC) /* a FREE is answered within 12 */
+#define BUSY_RETRY_USEC (USEC_PER_SEC / 10)
+#define EVICT_USEC	(30 * (uint64_t)USEC_PER_SEC)
 
 /* A piece of a file that the guest is to drop. */
 struct target {
@@ -32,7 +34,8 @@ struct carry {
 	void *userdata;
 	uint64_t started_usec;
 	struct child *child;
-	sd_event_source *kick;
+	sd_event_source *kick, *retry;
+	uint64_t busy_until_usec; /* the guest has somebody else's question; 0: it has not */
 	struct block_run *runs;
 	size_t n_runs;
 	struct target *targets;
@@ -50,6 +53,7 @@ struct carry *carry_free(struct carry *c)
 		return NULL;
 	child_free(c->child);
 	sd_event_source_disable_unref(c->kick);
+	sd_event_source_disable_unref(c->retry);
 	free(c->runs);
 	free(c->targets);
 	free(c);
@@ -103,31 +107,6 @@ static void on_trimmed(struct child *child, int result, const void *out, size_t 
 	carry_end(c, result, "the image could not be trimmed");
 }
 
-static int runs_list(const struct blockset *blocks, struct block_run **ret, size_t *ret_n)
-{
-	size_t n = 0, room = 256;
-	struct block_run run, *runs = calloc(room, sizeof(*runs));
-
-	for (uint64_t at = 0; runs && blockset_next_run(blocks, at, &run);
-	     at = (uint64_t)run.start + run.count) {
-		if (n == room) {
-			void *more = reallocarray(runs, room * 2, sizeof(*runs));
-
-			if (!more)
-				free(runs);
-			runs = more;
-			room *= 2;
-		}
-		if (runs)
-			runs[n++] = run;
-	}
-	if (!runs)
-		return -ENOMEM;
-	*ret = runs;
-	*ret_n = n;
-	return 0;
-}
-
 /* Orders before this one may have taken minutes: the holders must still be what they were. */
 static bool holders_live(const struct carry *c)
 {
@@ -147,7 +126,7 @@ static bool holders_live(const struct carry *c)
 static int trim_start(struct carry *c)
 {
 	const struct survey_image *image = image_of(c);
-	int r = holders_live(c) ? runs_list(c->order->blocks, &c->runs, &c->n_runs) : -ESTALE;
+	int r = holders_live(c) ? blockset_runs(c->order->blocks, &c->runs, &c->n_runs) : -ESTALE;
 	struct trim_arg arg = {
 		.image = { image->path, image->dev, image->ino },
 		.runs = c->runs,
@@ -306,6 +285,8 @@ static int evict_send(struct carry *c)
 	struct wire_evict *m = (struct wire_evict *)c->message;
 	const struct scan *scan = vm_of(c)->scan;
 	uint32_t file = c->targets[c->next].file;
+	size_t first = c->next;
+	int r;
 
 	if (!scan || file >= scan->n_files)
 		return -ESTALE;
@@ -324,10 +305,33 @@ static int evict_send(struct carry *c)
 	}
 	if (!m->count)
 		return 0;
-	return vm_evict(vm_of(c), m, (uint32_t)(sizeof(*m) + m->count * sizeof(m->items[0])),
-			now_usec() + EVICT_USEC, on_evicted, c) < 0
-		       ? -ENOTCONN
-		       : 1;
+	r = vm_evict(vm_of(c), m, (uint32_t)(sizeof(*m) + m->count * sizeof(m->items[0])),
+		     now_usec() + EVICT_USEC, on_evicted, c);
+	if (r == -EBUSY)
+		c->next = first;
+	return r == -EBUSY ? r : r < 0 ? -ENOTCONN : 1;
+}
+
+static int on_retry(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	(void)s;
+	(void)usec;
+	evict_next(userdata);
+	return 0;
+}
+
+/* A resize has the guest's agent free memory: after it. Return: whether there will be a next try.
+ */
+static bool evict_later(struct carry *c)
+{
+	uint64_t now = now_usec();
+
+	if (!c->busy_until_usec)
+		c->busy_until_usec = now + BUSY_USEC;
+	c->retry = sd_event_source_disable_unref(c->retry);
+	return now < c->busy_until_usec &&
+	       sd_event_add_time_relative(vm_of(c)->event, &c->retry, CLOCK_MONOTONIC,
+					  BUSY_RETRY_USEC, 0, on_retry, c) >= 0;
 }
 
 static void evict_next(struct carry *c)
@@ -335,6 +339,9 @@ static void evict_next(struct carry *c)
 	while (c->next < c->batch_end) {
 		int r = evict_send(c);
 
+		if (r == -EBUSY && evict_later(c))
+			return;
+		c->busy_until_usec = 0;
 		if (r > 0)
 			return;
 		if (r < 0) {
@@ -392,7 +399,7 @@ static int touch_start(struct carry *c)
 	free(c->runs);
 	c->runs = NULL;
 	if (r >= 0)
-		r = runs_list(blocks, &c->runs, &c->n_runs);
+		r = blockset_runs(blocks, &c->runs, &c->n_runs);
 	struct residency_touch_arg arg = {
 		.image = { image->path, image->dev, image->ino },
 		.runs = c->runs,

@@ -159,6 +159,31 @@ static int set_vm_cache_limit(struct reader *reader, const char *value, unsigned
 	return 0;
 }
 
+static int set_vm_balloon_floor(struct reader *reader, const char *value, unsigned int line)
+{
+	struct limit_text floor;
+
+	if (limit_text_parse(value, &floor) < 0 ||
+	    (floor.kind != LIMIT_TEXT_BYTES && floor.kind != LIMIT_TEXT_PERMILLE))
+		return config_error(reader->messages, reader->file, line,
+				    "balloon_floor must be a size (512M) or a share of the guest's "
+				    "memory (25%%), not \"%.80s\"",
+				    value);
+	reader->vm->balloon_floor = floor;
+	return 0;
+}
+
+static int set_vm_cache_first(struct reader *reader, const char *value, unsigned int line)
+{
+	bool yes;
+
+	if (parse_bool(value, &yes) < 0)
+		return config_error(reader->messages, reader->file, line,
+				    "reclaim_cache_first must be yes or no, not \"%.80s\"", value);
+	reader->vm->cache_first = yes ? CONFIG_YES : CONFIG_NO;
+	return 0;
+}
+
 static int list_add(struct reader *reader, struct config_list *list, const char *word,
 		    unsigned int line)
 {
@@ -229,9 +254,14 @@ static int set_trusted_processes(struct reader *reader, const char *value, unsig
 }
 
 static const struct key vm_keys[] = {
-	{ "name", set_vm_name, false },	    { "qmp", set_vm_qmp, false },
-	{ "agent", set_vm_agent, false },   { "act", set_vm_act, false },
-	{ "domain", set_vm_domain, false }, { "cache_limit", set_vm_cache_limit, false },
+	{ "name", set_vm_name, false },
+	{ "qmp", set_vm_qmp, false },
+	{ "agent", set_vm_agent, false },
+	{ "act", set_vm_act, false },
+	{ "domain", set_vm_domain, false },
+	{ "cache_limit", set_vm_cache_limit, false },
+	{ "balloon_floor", set_vm_balloon_floor, false },
+	{ "reclaim_cache_first", set_vm_cache_first, false },
 };
 
 static const struct key main_keys[] = {
@@ -319,6 +349,10 @@ int config_parse_vm(const char *file, const char *text, size_t size, struct conf
 		(void)config_warning(messages, file, 0,
 				     "cache_limit has no effect while the guest is only observed: "
 				     "add act = yes");
+	if (vm.cache_first != CONFIG_UNSET && !vm.act)
+		(void)config_warning(messages, file, 0,
+				     "reclaim_cache_first has no effect while the guest is only "
+				     "observed: add act = yes");
 	if (vm.domain[0] == '\0')
 		strcpy(vm.domain, vm.name);
 	*ret = vm;

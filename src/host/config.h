@@ -15,6 +15,13 @@
 #define CONFIG_MESSAGES_MAX 128
 #define CONFIG_LIST_MAX	    1024
 
+/* A key that may be absent. */
+enum config_choice {
+	CONFIG_UNSET,
+	CONFIG_NO,
+	CONFIG_YES,
+};
+
 /**
  * struct config_vm - one [vm] section
  * @name: its name; the file's, less ".conf", where the key is absent
@@ -23,6 +30,9 @@
  * @act: whether anything may be done, other than observing
  * @domain: sharing domain; @name where the key is absent
  * @cache_limit: the page cache limit to begin with; LIMIT_TEXT_DEFAULT where the key is absent
+ * @balloon_floor: never ballooned below; LIMIT_TEXT_DEFAULT where the key is absent, else bytes or
+ *	a share of the guest's memory
+ * @cache_first: reclaim_cache_first, the hint to begin with
  */
 struct config_vm {
 	char name[CONFIG_NAME_MAX + 1];
@@ -31,6 +41,8 @@ struct config_vm {
 	bool act;
 	char domain[CONFIG_NAME_MAX + 1];
 	struct limit_text cache_limit;
+	struct limit_text balloon_floor;
+	enum config_choice cache_first;
 };
 
 /** struct config_list - words, in the order of the file */

@@ -35,6 +35,7 @@ struct freeing *freeing_free(struct freeing *f)
 {
 	if (!f)
 		return NULL;
+	vm_give_cancel(f->vm, f);
 	sd_event_source_disable_unref(f->timer);
 	free(f);
 	return NULL;
@@ -99,6 +100,8 @@ const char *freeing_failure(int error)
 		return "the guest has gone before it answered";
 	case -ETIMEDOUT:
 		return "the guest did not answer the order";
+	case -EBUSY:
+		return "the guest had another order all the time";
 	default:
 		return strerror(-error);
 	}
@@ -145,7 +148,10 @@ static int on_turn(sd_event_source *s, uint64_t usec, void *userdata)
 	(void)usec;
 	f->asked_bytes = f->bytes - done_bytes(f->entry);
 	r = vm_give(f->vm, f->asked_bytes, flags, TURN_USEC, now_usec() + ANSWER_USEC, on_freed, f);
-	if (r < 0)
+	/* Somebody else's question to this guest is open: after it. */
+	if (r == -EBUSY && now_usec() < f->started_usec + TOTAL_USEC)
+		turn_later(f);
+	else if (r < 0)
 		freeing_end(f, freeing_failure(r));
 	return 0;
 }

@@ -32,7 +32,8 @@ int freeing_start(struct vm *vm, uint64_t bytes, struct ledger_entry *entry,
 		  freeing_progress_fn *progress, freeing_done_fn *done, void *userdata,
 		  struct freeing **ret);
 
-/** freeing_free() - stop. A guest that was asked may still do it. Return: NULL. */
+/** freeing_free() - stop. A guest that was asked may still do it. Before vm_free(). Return: NULL.
+ */
 struct freeing *freeing_free(struct freeing *f);
 
 /** freeing_failure() - why it could not be done, for people, from -errno */

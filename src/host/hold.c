@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "host/hold-runs.h"
 #include "host/operation.h"
+#include "host/touch.h"
 
 /* Looking and sending together: what is older is no news, and an order may wait for it. */
 #define HOLD_USEC (20 * (uint64_t)USEC_PER_SEC)
@@ -21,6 +22,12 @@
 #define TICK_USEC  (5 * (uint64_t)USEC_PER_SEC)
 /* A report older than this says nothing of now. */
 #define REPORT_USEC (30 * (uint64_t)USEC_PER_SEC)
+
+/* An event of QEMU's comes at most once a second while a balloon moves. */
+#define INFLATED_USEC  (10 * (uint64_t)USEC_PER_SEC)
+#define INFLATED_BYTES (16 << 20)
+/* Left for the telling. */
+#define TELL_USEC (5 * (uint64_t)USEC_PER_SEC)
 
 struct told {
 	char pci_address[16];
@@ -36,6 +43,8 @@ struct hold {
 	struct survey *survey;
 	sd_event_source *timer;
 	uint64_t deadline_usec;
+	bool touch;
+	struct touch *touching;
 	struct told *disks;
 	size_t n_disks;
 	uint64_t blocks;
@@ -48,6 +57,7 @@ struct hold *hold_free(struct hold *h)
 	if (!h)
 		return NULL;
 	sd_event_source_disable_unref(h->timer);
+	touch_free(h->touching);
 	survey_free(h->survey);
 	for (size_t i = 0; i < h->n_disks; i++)
 		hold_runs_done(&h->disks[i].runs);
@@ -102,7 +112,8 @@ static int disk_add(struct hold *h, const struct survey_disk *d)
 		return 0;
 	for (size_t n = 0; n < d->n_layers; n++)
 		if (image_tellable(h->survey, d->images[n], h->vm))
-			resident[n] = h->survey->images[d->images[n]].residency.blocks;
+			resident[n] = h->touch ? touch_found(h->touching, d->images[n])
+					       : h->survey->images[d->images[n]].residency.blocks;
 	disk_name(h->vm, disk, t);
 	/* Without a name it is not known which one is meant. */
 	if (!t->pci_address[0] && !t->serial[0])
@@ -158,8 +169,12 @@ static int disk_send(struct hold *h, struct told *t)
 static void hold_end(struct hold *h, int result)
 {
 	h->timer = sd_event_source_disable_unref(h->timer);
-	h->vm->held_usec = now_usec();
-	h->vm->held_evicted_bytes = h->vm->report.evicted_bytes;
+	if (result != -ECANCELED) {
+		h->vm->held_usec = now_usec();
+		h->vm->held_evicted_bytes = h->vm->report.evicted_bytes;
+		if (vm_resident_bytes(h->vm, &h->vm->held_resident_bytes) < 0)
+			h->vm->held_resident_bytes = 0;
+	}
 	h->done(h, result, h->blocks, h->userdata);
 }
 
@@ -204,20 +219,56 @@ static int timer_set(struct hold *h, uint64_t usec, sd_event_time_handler_t hand
 					  h);
 }
 
+static void tell(struct hold *h)
+{
+	int r = disks_list(h);
+
+	if (r >= 0)
+		r = timer_set(h, 0, on_send);
+	if (r < 0)
+		hold_end(h, r);
+}
+
+static void on_touched(struct touch *t, void *userdata)
+{
+	(void)t;
+	tell(userdata);
+}
+
+/* Of the guest's own disks. */
+static bool image_wanted(const struct survey *s, size_t image, void *userdata)
+{
+	const struct hold *h = userdata;
+
+	if (!image_tellable(s, image, h->vm))
+		return false;
+	for (size_t i = 0; i < s->n_disks; i++)
+		for (size_t n = 0; n < s->disks[i].n_layers; n++)
+			if (s->disks[i].images[n] == image && s->vms[s->disks[i].vm].vm == h->vm)
+				return true;
+	return false;
+}
+
+/* A guest caches no more than it has memory. */
+static uint64_t touch_blocks(const struct vm *vm)
+{
+	return vm->inventory ? vm->inventory->memory_bytes / BLOCK_BYTES : 0;
+}
+
 static void on_survey(struct survey *s, int result, void *userdata)
 {
 	struct hold *h = userdata;
 
-	(void)s;
-	if (result >= 0)
-		result = disks_list(h);
-	if (result >= 0)
-		result = timer_set(h, 0, on_send);
+	if (result >= 0 && h->touch)
+		result = touch_start(s, h->deadline_usec - TELL_USEC, touch_blocks(h->vm),
+				     image_wanted, on_touched, h, &h->touching);
+	else if (result >= 0)
+		tell(h);
 	if (result < 0)
 		hold_end(h, result);
 }
 
-int hold_start(struct manager *m, struct vm *vm, hold_done_fn *done, void *userdata,
+int hold_start(struct manager *m, struct vm *vm, bool touch, hold_done_fn *done, void *userdata,
 	       struct hold **ret)
 {
 	struct hold *h;
@@ -233,6 +284,7 @@ int hold_start(struct manager *m, struct vm *vm, hold_done_fn *done, void *userd
 	*h = (struct hold){ .m = m,
 			    .vm = vm,
 			    .deadline_usec = now_usec() + HOLD_USEC,
+			    .touch = touch,
 			    .done = done,
 			    .userdata = userdata };
 	r = timer_set(h, HOLD_USEC, on_late);
@@ -257,6 +309,20 @@ static bool is_near_limit(const struct vm *vm, uint64_t now)
 	       (!vm->held_usec || r->evicted_bytes > vm->held_evicted_bytes);
 }
 
+/* That its balloon inflates is the guest's word, so what the host itself holds of its memory must
+ * be less than at the last time; and the hint must be the operator's. */
+static bool is_inflating(struct vm *vm, uint64_t now)
+{
+	uint64_t resident;
+
+	if (vm->hint != WIRE_HINT_CACHE || !vm->inflated_usec ||
+	    now > vm->inflated_usec + INFLATED_USEC)
+		return false;
+	if (vm_resident_bytes(vm, &resident) < 0)
+		return true;
+	return !vm->held_resident_bytes || resident + INFLATED_BYTES < vm->held_resident_bytes;
+}
+
 static void on_held(struct hold *h, int result, uint64_t blocks, void *userdata)
 {
 	struct manager *m = userdata;
@@ -278,9 +344,10 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *userdata)
 		struct vm *vm = m->vms[(m->hold_next + i) % m->n_vms];
 
 		if (now < vm->held_usec + AGAIN_USEC ||
-		    (m->operation ? operation_freeing(m) != vm : !is_near_limit(vm, now)))
+		    (m->operation ? operation_freeing(m) != vm
+				  : !is_near_limit(vm, now) && !is_inflating(vm, now)))
 			continue;
-		if (hold_start(m, vm, on_held, m, &m->hold) >= 0)
+		if (hold_start(m, vm, is_inflating(vm, now), on_held, m, &m->hold) >= 0)
 			m->hold_next = (m->hold_next + i + 1) % m->n_vms;
 	}
 	(void)sd_event_source_set_time_relative(s, TICK_USEC);
@@ -296,7 +363,8 @@ int holds_begin(struct manager *m)
 
 void holds_cancel(struct manager *m)
 {
-	m->hold = hold_free(m->hold);
+	if (m->hold)
+		hold_end(m->hold, -ECANCELED);
 }
 
 void holds_end(struct manager *m)

@@ -11,7 +11,9 @@
  * about. Messages go out a few at a time and are not waited for; what does not fit is left out, the
  * shortest runs first.
  *
- * It is a hint: the host's copies are not touched, and may leave before the guest reads again.
+ * It is a hint: what is told may have left before the guest reads again. For a guest that is to
+ * shrink, caching is pushed towards the host: its copies are touched first, so that they do not
+ * look the coldest of all when the guest's have gone, and what is not there any more is not told.
  */
 #ifndef PAGEPACT_HOST_HOLD_H
 #define PAGEPACT_HOST_HOLD_H
@@ -29,20 +31,27 @@ typedef void hold_done_fn(struct hold *h, int result, uint64_t blocks, void *use
 
 /**
  * hold_start() - tell one guest
+ * @touch: the host's copies are to stay
  *
  * Return: 0 and @done is called, from the loop; or -errno and it is not: -EPERM for a guest that is
  * only observed, -ENOTCONN.
  */
-int hold_start(struct manager *m, struct vm *vm, hold_done_fn *done, void *userdata,
+int hold_start(struct manager *m, struct vm *vm, bool touch, hold_done_fn *done, void *userdata,
 	       struct hold **ret);
 
 /** hold_free() - stop. Return: NULL. */
 struct hold *hold_free(struct hold *h);
 
-/** holds_begin() - tell guests that are near their limits, from now on. Return: 0 or -errno. */
+/**
+ * holds_begin() - tell guests that are near their limits, or whose balloons inflate while there is
+ * a hint, from now on. Return: 0 or -errno.
+ */
 int holds_begin(struct manager *m);
 
-/** holds_cancel() - give up the one that is under way; later ones come all the same */
+/**
+ * holds_cancel() - end the one under way, m->hold, with -ECANCELED; whoever started it frees it
+ * then. Later ones come all the same.
+ */
 void holds_cancel(struct manager *m);
 
 /** holds_end() - for good */

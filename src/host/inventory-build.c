@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "host/json-get.h"
+#include "host/migrating.h"
 #include "host/qmp-text.h"
 
 void build_add(struct inventory_build *build, enum build_job_kind kind, size_t index)
@@ -150,6 +151,48 @@ static void build_balloon_reporting(struct inventory_build *build, size_t index,
 	build->inventory->free_page_reporting = json_is_true(value);
 }
 
+static void build_balloon_deflate(struct inventory_build *build, size_t index, json_t *value)
+{
+	(void)index;
+	build->inventory->deflate_on_oom = json_is_true(value);
+}
+
+static void build_uuid(struct inventory_build *build, size_t index, json_t *value)
+{
+	struct inventory *inventory = build->inventory;
+
+	(void)index;
+	if (!json_get_string(value, "UUID", inventory->uuid, sizeof(inventory->uuid)))
+		build_note(build, "query-uuid: the answer has no UUID");
+	/* Every machine that was given none has this one. */
+	if (strcmp(inventory->uuid, "00000000-0000-0000-0000-000000000000") == 0)
+		inventory->uuid[0] = '\0';
+}
+
+/* A link: "" leads nowhere. */
+static void build_confidential(struct inventory_build *build, size_t index, json_t *value)
+{
+	const char *path = json_string_value(value);
+
+	(void)index;
+	build->inventory->confidential = !json_is_null(value) && (!path || path[0]);
+	if (!path && !json_is_null(value))
+		build_note(build, "qom-get: confidential-guest-support is no path: the guest is "
+				  "taken for an encrypted one");
+}
+
+static void build_no_confidential(struct inventory_build *build, size_t index, const char *error)
+{
+	(void)index;
+	/* QEMU before 6.0 has no such property; what else it may mean is not known. */
+	build->inventory->confidential = strstr(error, "not found") == NULL;
+	if (build->inventory->confidential)
+		build_note(build,
+			   "qom-get: confidential-guest-support: %s: the guest is taken for an "
+			   "encrypted one",
+			   error);
+}
+
 static void build_block_jobs(struct inventory_build *build, size_t index, json_t *value)
 {
 	(void)index;
@@ -159,20 +202,13 @@ static void build_block_jobs(struct inventory_build *build, size_t index, json_t
 		build_note(build, "query-block-jobs: the answer is no list");
 }
 
-/* Anything but a known end counts as in progress. */
 static void build_migrate(struct inventory_build *build, size_t index, json_t *value)
 {
-	const json_t *status = json_object_get(value, "status");
-	const char *text = json_string_value(status);
-
 	(void)index;
 	if (!json_is_object(value))
 		build_note(build, "query-migrate: the answer is no object");
 	else
-		build->inventory->migrating =
-			status &&
-			(!text || (strcmp(text, "none") != 0 && strcmp(text, "completed") != 0 &&
-				   strcmp(text, "failed") != 0 && strcmp(text, "cancelled") != 0));
+		build->inventory->migrating = is_migrating(value);
 }
 
 static void build_named(struct inventory_build *build, size_t index, json_t *value)
@@ -215,11 +251,15 @@ static const struct build_step steps[JOB_KINDS] = {
 	[JOB_MIGRATE] = { "query-migrate", .answer = build_migrate },
 	[JOB_PERIPHERAL] = { "qom-list", .answer = build_named },
 	[JOB_PERIPHERAL_ANON] = { "qom-list", .answer = build_anonymous },
+	[JOB_UUID] = { "query-uuid", .answer = build_uuid },
+	[JOB_CONFIDENTIAL] = { "qom-get", "confidential-guest-support", true, build_confidential,
+			       build_no_confidential },
 	[JOB_MEMDEV_TYPE] = { "qom-get", "type", .answer = build_memdev_type },
 	[JOB_MEMDEV_HUGETLB] = { "qom-get", "hugetlb", true, build_memdev_hugetlb, NULL },
 	[JOB_MEMDEV_PATH] = { "qom-get", "mem-path", .answer = build_memdev_path },
 	[JOB_BALLOON_REPORTING] = { "qom-get", "free-page-reporting", true, build_balloon_reporting,
 				    NULL },
+	[JOB_BALLOON_DEFLATE] = { "qom-get", "deflate-on-oom", true, build_balloon_deflate, NULL },
 	[JOB_DISK_TYPE] = { "qom-get", "type", .answer = build_disk_type },
 	[JOB_DISK_SERIAL] = { "qom-get", "serial", true, build_disk_serial, NULL },
 	[JOB_DISK_ADDRESS] = { "qom-get", "legacy-addr", true, build_disk_address,
@@ -265,6 +305,7 @@ struct inventory_build *inventory_build_new(void)
 		return inventory_build_free(build);
 	/* Until the contrary is known. */
 	inventory->migrating = true;
+	inventory->vfio = inventory->confidential = true;
 	inventory->block_jobs = 1;
 	for (int kind = 0; kind < JOB_FIRST_FOLLOWING; kind++)
 		build_add(build, (enum build_job_kind)kind, 0);
@@ -286,6 +327,8 @@ static const char *job_path(const struct inventory_build *build, const struct bu
 		return "/machine/peripheral";
 	case JOB_PERIPHERAL_ANON:
 		return "/machine/peripheral-anon";
+	case JOB_CONFIDENTIAL:
+		return "/machine";
 	case JOB_MEMDEV_TYPE:
 	case JOB_MEMDEV_HUGETLB:
 	case JOB_MEMDEV_PATH:
@@ -293,7 +336,8 @@ static const char *job_path(const struct inventory_build *build, const struct bu
 			 inventory->memdevs[job->index].id);
 		return buffer;
 	case JOB_BALLOON_REPORTING:
-		return build->balloon;
+	case JOB_BALLOON_DEFLATE:
+		return inventory->balloon_path;
 	case JOB_DISK_TYPE:
 	case JOB_DISK_SERIAL:
 		return inventory->disks[job->index].qdev;

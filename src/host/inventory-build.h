@@ -26,11 +26,14 @@ enum build_job_kind {
 	JOB_MIGRATE,
 	JOB_PERIPHERAL,
 	JOB_PERIPHERAL_ANON,
+	JOB_UUID,
+	JOB_CONFIDENTIAL,
 	JOB_FIRST_FOLLOWING, /* from here on: asked for because of an earlier answer */
 	JOB_MEMDEV_TYPE = JOB_FIRST_FOLLOWING,
 	JOB_MEMDEV_HUGETLB,
 	JOB_MEMDEV_PATH,
 	JOB_BALLOON_REPORTING,
+	JOB_BALLOON_DEFLATE,
 	JOB_DISK_TYPE,
 	JOB_DISK_SERIAL,
 	JOB_DISK_ADDRESS,
@@ -84,7 +87,8 @@ struct inventory_build {
 	size_t n_controllers;
 	char ports[BUILD_PORTS_MAX][INVENTORY_QOM_MAX];
 	size_t n_ports;
-	char balloon[INVENTORY_QOM_MAX];
+	unsigned int folders; /* of devices, that were listed; of two */
+	bool vfio;
 };
 
 /** inventory_build_new() - NULL without memory */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* virtio-serial controllers, our port on one of them, and the socket behind that. */
+/*
+ * The devices that the machine was given: virtio-serial controllers, our port on one of them, and
+ * the socket behind that; the balloon; what is passed through.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -51,6 +54,7 @@ static void add_port(struct inventory_build *build, const char *path)
 static void add_device(struct inventory_build *build, const char *folder, const json_t *property)
 {
 	char path[INVENTORY_QOM_MAX], name[INVENTORY_ID_MAX], type[64];
+	char *balloon = build->inventory->balloon_path;
 	int n;
 
 	if (!json_get_string(property, "name", name, sizeof(name)) ||
@@ -63,10 +67,19 @@ static void add_device(struct inventory_build *build, const char *folder, const 
 		add_controller(build, path, type);
 	} else if (strcmp(type, "virtserialport") == 0) {
 		add_port(build, path);
-	} else if (starts_with(type, "virtio-balloon") && build->balloon[0] == '\0') {
-		memcpy(build->balloon, path, sizeof(path));
+	} else if (starts_with(type, "virtio-balloon") && balloon[0] == '\0') {
+		memcpy(balloon, path, sizeof(path));
 		build_add(build, JOB_BALLOON_REPORTING, 0);
+		build_add(build, JOB_BALLOON_DEFLATE, 0);
 	}
+}
+
+/* Whatever else its entry says, or does not. */
+static bool is_vfio(const json_t *property)
+{
+	const char *text = json_string_value(json_object_get(property, "type"));
+
+	return text && starts_with(text, "child<vfio-");
 }
 
 void build_peripheral(struct inventory_build *build, const char *folder, json_t *value)
@@ -74,10 +87,15 @@ void build_peripheral(struct inventory_build *build, const char *folder, json_t 
 	size_t i;
 	json_t *property;
 
-	if (!json_is_array(value))
+	if (json_is_array(value))
+		build->folders++;
+	else
 		build_note(build, "%s: the answer is no list", folder);
-	json_array_foreach (value, i, property)
+	json_array_foreach (value, i, property) {
 		add_device(build, folder, property);
+		build->vfio |= is_vfio(property);
+	}
+	build->inventory->vfio = build->vfio || build->folders < 2;
 }
 
 void build_controller_bus(struct inventory_build *build, size_t index, json_t *value)

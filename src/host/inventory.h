@@ -125,7 +125,13 @@ struct inventory_serial {
  * @balloon_bytes: the guest's size now by QEMU's account, clamped to [0, @memory_bytes]; the guest
  *	writes the number that it comes from
  * @balloon_reason: why there is none, or that the number had to be clamped; or ""
+ * @balloon_path: the balloon device's place in QOM, for its statistics; "" unknown
+ * @deflate_on_oom: the device offers the guest to take pages back when it runs out of memory
  * @free_page_reporting: the balloon device gives the guest's free pages back by itself
+ * @uuid: of the machine, as query-uuid has it; "" unknown, or all zero, which is none
+ * @vfio: a device of the host's is passed through, or may be: RAM is pinned, and QEMU inhibits the
+ *	balloon
+ * @confidential: SEV, TDX or another kind of encrypted guest, or may be
  * @block_jobs: number of block jobs (mirror, commit, backup, ...); 1 where it cannot be known
  * @migrating: migration or snapshot in progress, or not known to be absent
  * @notes: what could not be learned and why, for the operator
@@ -139,7 +145,12 @@ struct inventory {
 	bool balloon;
 	uint64_t balloon_bytes;
 	char balloon_reason[INVENTORY_TEXT_MAX];
+	char balloon_path[INVENTORY_QOM_MAX];
+	bool deflate_on_oom;
 	bool free_page_reporting;
+	char uuid[40];
+	bool vfio;
+	bool confidential;
 	struct inventory_disk *disks;
 	size_t n_disks;
 	size_t block_jobs;

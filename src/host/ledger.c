@@ -14,13 +14,14 @@ struct ledger_entry *ledger_add(struct ledger *l, const char *image)
 
 	free(e->image);
 	blockset_free(e->blocks);
+	balloon_result_free(e->balloon);
 	*e = (struct ledger_entry){ .id = ++l->count, .image = strdup(image) };
 	return e;
 }
 
-const struct ledger_entry *ledger_find(const struct ledger *l, uint64_t id)
+struct ledger_entry *ledger_change(struct ledger *l, uint64_t id)
 {
-	const struct ledger_entry *e;
+	struct ledger_entry *e;
 
 	if (!id)
 		return NULL;
@@ -28,12 +29,25 @@ const struct ledger_entry *ledger_find(const struct ledger *l, uint64_t id)
 	return e->id == id ? e : NULL;
 }
 
+const struct ledger_entry *ledger_find(const struct ledger *l, uint64_t id)
+{
+	const struct ledger_entry *e = id ? &l->entries[(id - 1) % LEDGER_MAX] : NULL;
+
+	return e && e->id == id ? e : NULL;
+}
+
 void ledger_done(struct ledger *l)
 {
 	for (size_t i = 0; i < LEDGER_MAX; i++) {
 		free(l->entries[i].image);
 		blockset_free(l->entries[i].blocks);
+		balloon_result_free(l->entries[i].balloon);
 	}
+}
+
+static const char *action_name(const struct ledger_entry *e)
+{
+	return e->balloon ? "balloon" : e->free ? "free" : plan_action_name(e->action);
 }
 
 static json_int_t bytes(uint64_t pages)
@@ -51,11 +65,10 @@ json_t *ledger_order_json(const struct ledger_entry *e)
 	return json_pack("{sI si ss? ss so ss sb sI sI so ss ss? sI}", "id", (json_int_t)e->id,
 			 "round", (int)e->round, "vm", e->vm[0] ? e->vm : NULL, "image",
 			 e->image ? e->image : "", "step",
-			 e->free ? json_null() : json_integer(e->step), "action",
-			 e->free ? "free" : plan_action_name(e->action), "dry_run", e->dry_run,
-			 "asked_bytes", bytes(e->asked), "done_bytes", bytes(e->done), "kept", kept,
-			 "reason", e->reason, "error", e->error[0] ? e->error : NULL, "usec",
-			 (json_int_t)e->usec);
+			 e->free || e->balloon ? json_null() : json_integer(e->step), "action",
+			 action_name(e), "dry_run", e->dry_run, "asked_bytes", bytes(e->asked),
+			 "done_bytes", bytes(e->done), "kept", kept, "reason", e->reason, "error",
+			 e->error[0] ? e->error : NULL, "usec", (json_int_t)e->usec);
 }
 
 static void line_add(json_t *lines, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -166,11 +179,22 @@ static json_t *free_explain_json(const struct ledger_entry *e)
 			 "order", ledger_order_json(e), "inputs", inputs, "text", explain_lines(e));
 }
 
+static json_t *balloon_explain_json(const struct ledger_entry *e)
+{
+	json_t *text = json_array();
+
+	balloon_result_lines(e->balloon, text);
+	return json_pack("{so so so so}", "runs", json_array(), "order", ledger_order_json(e),
+			 "inputs", balloon_result_json(e->balloon), "text", text);
+}
+
 json_t *ledger_explain_json(const struct ledger_entry *e)
 {
 	const struct plan_inputs *in = &e->inputs;
 	json_t *holders;
 
+	if (e->balloon)
+		return balloon_explain_json(e);
 	if (e->free)
 		return free_explain_json(e);
 	holders = json_array();

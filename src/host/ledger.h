@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "host/balloon-result.h"
 #include "host/config.h"
 #include "policy/plan.h"
 #include "wire/message.h"
@@ -20,6 +21,7 @@
  *brought, why it ended, and how many messages it took
  * @held: of `free`: the agent was told that the host holds so many
  * @before: of `free`: the agent's report before it, if @before_known
+ * @balloon: it was no order of a plan but `balloon`: how that ended; belongs to the entry; or NULL
  * @blocks: of the image, that the order was for; belongs to the entry; may be NULL
  */
 struct ledger_entry {
@@ -51,6 +53,7 @@ struct ledger_entry {
 	bool before_known;
 	struct wire_report before;
 	struct blockset *blocks;
+	struct balloon_result *balloon;
 };
 
 struct ledger {
@@ -68,6 +71,9 @@ struct ledger_entry *ledger_add(struct ledger *l, const char *image);
 
 /** ledger_find() - an entry by its number, or NULL when there is none (any more) */
 const struct ledger_entry *ledger_find(const struct ledger *l, uint64_t id);
+
+/** ledger_change() - as ledger_find(), to go on with it */
+struct ledger_entry *ledger_change(struct ledger *l, uint64_t id);
 
 /** ledger_done() - free what it holds */
 void ledger_done(struct ledger *l);

@@ -23,8 +23,9 @@ static const char help[] =
 	"Only observes, until a guest is opted in.\n"
 	"\n"
 	"      --config DIR       pagepact.conf and vms.d/*.conf (default /etc/pagepact)\n"
-	"      --runtime-dir DIR  control.sock (default /run/pagepact)\n"
-	"      --state-dir DIR    limits.d: page cache limits (default /var/lib/pagepact)\n"
+	"      --runtime-dir DIR  control.sock, lock, journal.d (default /run/pagepact)\n"
+	"      --state-dir DIR    limits.d, hints.d: what was set for guests (default "
+	"/var/lib/pagepact)\n"
 	"      --dry-run          decide and report, and do nothing, whatever is asked\n"
 	"      --verbose          say more\n"
 	"      --help, --version\n";
@@ -74,7 +75,20 @@ static int options_parse(int argc, char **argv, struct manager_options *ret, boo
 	return 1;
 }
 
-static int loop_new(sd_event **ret)
+static int on_stop(sd_event_source *s, const struct signalfd_siginfo *info, void *userdata)
+{
+	struct manager **manager = userdata;
+
+	(void)info;
+	if (*manager)
+		manager_stop(*manager);
+	else
+		(void)sd_event_exit(sd_event_source_get_event(s), 0);
+	return 0;
+}
+
+/* @manager: not there yet */
+static int loop_new(struct manager **manager, sd_event **ret)
 {
 	sigset_t set;
 	int r;
@@ -87,9 +101,9 @@ static int loop_new(sd_event **ret)
 	signal(SIGPIPE, SIG_IGN);
 	r = sd_event_default(ret);
 	if (r >= 0)
-		r = sd_event_add_signal(*ret, NULL, SIGTERM, NULL, NULL);
+		r = sd_event_add_signal(*ret, NULL, SIGTERM, on_stop, manager);
 	if (r >= 0)
-		r = sd_event_add_signal(*ret, NULL, SIGINT, NULL, NULL);
+		r = sd_event_add_signal(*ret, NULL, SIGINT, on_stop, manager);
 	if (r >= 0)
 		r = sd_event_set_watchdog(*ret, true);
 	return r;
@@ -112,7 +126,7 @@ int main(int argc, char **argv)
 	if (r <= 0)
 		return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;
 	log_open("pagepactd", verbose ? LOG_DEBUG : LOG_INFO);
-	r = loop_new(&event);
+	r = loop_new(&manager, &event);
 	if (r < 0)
 		log_error_errno(r, "Cannot set up the event loop: %m");
 	if (r >= 0)
@@ -120,7 +134,6 @@ int main(int argc, char **argv)
 	if (r >= 0) {
 		(void)sd_notify(false, "READY=1");
 		r = sd_event_loop(event);
-		(void)sd_notify(false, "STOPPING=1");
 	}
 	manager_free(manager);
 	sd_event_unref(event);

@@ -2,20 +2,24 @@
 #include "host/manager.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
+#include <systemd/sd-daemon.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "host/attach.h"
+#include "host/balloons.h"
 #include "host/cache-limit.h"
+#include "host/giveback.h"
+#include "host/hint.h"
 #include "host/hold.h"
 #include "host/methods.h"
 #include "host/operation.h"
+#include "host/orphans.h"
+#include "host/run-lock.h"
 
 struct vm *manager_vm(const struct manager *m, const char *name)
 {
@@ -47,6 +51,8 @@ int manager_add(struct manager *m, const struct config_vm *config, struct vm **r
 		return r;
 	m->vms[m->n_vms++] = vm;
 	cache_limit_load(m, vm);
+	balloons_attend(m, vm);
+	hint_load(m, vm);
 	m->last = survey_free(m->last);
 	*ret = vm;
 	return 0;
@@ -57,6 +63,7 @@ int manager_remove(struct manager *m, struct vm *vm)
 	if (m->operation)
 		return -EBUSY;
 	holds_cancel(m);
+	balloons_forget(m, vm);
 	m->last = survey_free(m->last);
 	for (size_t i = 0; i < m->n_vms; i++)
 		if (m->vms[i] == vm) {
@@ -103,19 +110,27 @@ int manager_survey_one(struct manager *m, struct vm *vm, survey_done_fn *done, v
 /* Two daemons would trim what the other counts on. */
 static int lock_take(struct manager *m)
 {
-	char path[256];
-	_cleanup_close_ int fd = -1;
-
 	if (mkdir(m->runtime_dir, 0755) < 0 && errno != EEXIST)
 		return log_error_errno(errno, "Cannot create %s: %m", m->runtime_dir);
-	snprintf(path, sizeof(path), "%s/lock", m->runtime_dir);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return log_error_errno(errno, "Cannot open %s: %m", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return log_error_errno(errno, "Another pagepactd runs: it holds %s (%m)", path);
-	m->lock_fd = TAKE_FD(fd);
+	m->lock_fd = run_lock_take(m->runtime_dir);
+	if (m->lock_fd == -EWOULDBLOCK)
+		return log_error_errno(m->lock_fd, "Another pagepactd runs: it holds %s/lock (%m)",
+				       m->runtime_dir);
+	if (m->lock_fd < 0)
+		return log_error_errno(m->lock_fd, "Cannot lock %s/lock: %m", m->runtime_dir);
 	return 0;
+}
+
+/* It would look after nothing, and keep the dead-man away: that goes by the lock. */
+static int dry_check(const struct manager *m)
+{
+	if (!m->dry_run || !balloon_journal_live(m))
+		return 0;
+	return log_error_errno(
+		EBUSY,
+		"Guests are still smaller than they were, by %s/journal.d: run "
+		"'pagepact-restore --now' before a dry run, or start without --dry-run",
+		m->runtime_dir);
 }
 
 static int config_take(struct manager *m, const char *dir)
@@ -174,11 +189,17 @@ int manager_new(sd_event *event, const struct manager_options *options, struct m
 	m->policy = policy_config_default;
 	r = lock_take(m);
 	if (r >= 0)
+		r = dry_check(m);
+	if (r >= 0)
 		r = config_take(m, options->config_dir);
 	if (r >= 0)
 		r = control_take(m);
 	if (r >= 0)
 		r = holds_begin(m);
+	if (r >= 0)
+		r = balloons_begin(m);
+	if (r >= 0 && !m->dry_run)
+		r = orphans_begin(m);
 	if (r < 0) {
 		manager_free(m);
 		return r;
@@ -187,11 +208,42 @@ int manager_new(sd_event *event, const struct manager_options *options, struct m
 	return 0;
 }
 
+static void on_given_back(unsigned failed, const char *error, void *userdata)
+{
+	struct manager *m = userdata;
+
+	(void)error;
+	if (failed)
+		log_warning("%u guests are left smaller than they were", failed);
+	sd_event_exit(m->event, 0);
+}
+
+void manager_stop(struct manager *m)
+{
+	int r;
+
+	if (m->stopping) {
+		sd_event_exit(m->event, 0);
+		return;
+	}
+	m->stopping = true;
+	orphans_end(m);
+	(void)sd_notify(false, "STOPPING=1");
+	r = giveback_start(m, NULL, on_given_back, m);
+	if (r < 0)
+		log_error_errno(r, "Guests are left as they are: %m");
+	if (r <= 0)
+		sd_event_exit(m->event, 0);
+}
+
 struct manager *manager_free(struct manager *m)
 {
 	if (!m)
 		return NULL;
+	giveback_free_all(m);
+	orphans_end(m);
 	m->operation = operation_free(m->operation);
+	balloons_end(m);
 	holds_end(m);
 	attach_free_all(m);
 	m->control = control_free(m->control);

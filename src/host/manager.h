@@ -14,6 +14,9 @@
 struct operation;
 struct attach;
 struct hold;
+struct balloon;
+struct giveback;
+struct orphans;
 
 struct manager {
 	sd_event *event;
@@ -31,10 +34,15 @@ struct manager {
 	struct policy_state state;
 	struct operation *operation; /* dup, reclaim or free: one at a time */
 	struct survey *last;	     /* the picture that status shows */
-	struct hold *hold;	     /* the one under way, or NULL */
+	struct hold *hold;	     /* the one under way, for a limit or a resize, or NULL */
 	sd_event_source *hold_timer;
 	size_t hold_next;
-	struct attach *attaches; /* what waits for QEMU, a list */
+	struct attach *attaches;  /* what waits for QEMU, a list */
+	struct balloon *balloons; /* a list, see balloons.h */
+	sd_event_source *balloon_timer;
+	struct giveback *givebacks; /* a list, see giveback.h */
+	struct orphans *orphans;    /* see orphans.h */
+	bool stopping;
 };
 
 /**
@@ -53,6 +61,10 @@ struct manager_options {
  * Logs what goes wrong. Return: 0 or -errno.
  */
 int manager_new(sd_event *event, const struct manager_options *options, struct manager **ret);
+
+/** manager_stop() - give every guest back what was its own, within ten seconds; then end the loop
+ */
+void manager_stop(struct manager *m);
 
 /** manager_free() - let go of every guest as it is. Return: NULL. */
 struct manager *manager_free(struct manager *m);

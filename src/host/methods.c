@@ -7,7 +7,9 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "host/attach.h"
+#include "host/balloon-method.h"
 #include "host/cache-limit.h"
+#include "host/hint.h"
 #include "host/operation.h"
 #include "host/report.h"
 #include "version.h"
@@ -155,7 +157,7 @@ static void handle_explain(struct manager *m, struct call *call, json_t *p)
 		call_reply(call, ledger_explain_json(e));
 }
 
-#define PARAMETERS_MAX 5
+#define PARAMETERS_MAX 8
 
 static const struct method {
 	const char *name;
@@ -175,9 +177,21 @@ static const struct method {
 	{ "cache-limit",
 	  cache_limit_handle,
 	  { { "vm", JSON_STRING }, { "limit", JSON_STRING }, { "dry_run", JSON_TRUE } } },
+	{ "hint",
+	  hint_handle,
+	  { { "vm", JSON_STRING }, { "hint", JSON_STRING }, { "dry_run", JSON_TRUE } } },
 	{ "free",
 	  handle_free,
 	  { { "vm", JSON_STRING }, { "bytes", JSON_INTEGER }, { "dry_run", JSON_TRUE } } },
+	{ "balloon",
+	  balloon_handle,
+	  { { "vm", JSON_STRING },
+	    { "size", JSON_STRING },
+	    { "cache", JSON_STRING },
+	    { "dry_run", JSON_TRUE },
+	    { "no_wait", JSON_TRUE },
+	    { "timeout_sec", JSON_INTEGER },
+	    { "stop", JSON_TRUE } } },
 	{ "explain", handle_explain, { { "order", JSON_INTEGER } } },
 	{ "attach",
 	  attach_handle,

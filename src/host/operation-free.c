@@ -95,7 +95,7 @@ static void free_begin(struct operation *o)
 	snprintf(e->reason, sizeof(e->reason), "asked for by command");
 	o->entry = e;
 	operation_progress(o, "look", 0, 1);
-	if (hold_start(o->m, vm, on_held, o, &o->hold) < 0)
+	if (hold_start(o->m, vm, false, on_held, o, &o->hold) < 0)
 		free_start(o);
 }
 

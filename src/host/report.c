@@ -7,7 +7,10 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "host/balloon-notes.h"
+#include "host/balloons.h"
 #include "host/cache-limit.h"
+#include "host/hint.h"
 #include "policy/duplicates.h"
 #include "version.h"
 
@@ -81,16 +84,27 @@ static json_t *warnings_json(const struct vm *vm)
 		return lines;
 	for (size_t i = 0; i < vm->inventory->n_notes; i++)
 		json_array_append_new(lines, json_string(vm->inventory->notes[i]));
-	if (!vm->inventory->balloon)
-		json_array_append_new(
-			lines, json_string("no balloon device: evicted pages do not return to "
-					   "the host (add virtio-balloon with "
-					   "free-page-reporting=on)"));
-	else if (!vm->inventory->free_page_reporting)
-		json_array_append_new(lines,
-				      json_string("free-page-reporting is off: evicted pages do "
-						  "not return to the host by themselves"));
 	return lines;
+}
+
+static json_t *balloon_json(const struct manager *m, const struct vm *vm)
+{
+	const struct inventory *inv = vm->inventory;
+	const char *notes[BALLOON_NOTES_MAX];
+	json_t *lines, *json;
+	size_t n;
+
+	if (!inv)
+		return json_null();
+	lines = json_array();
+	n = balloon_notes(inv, notes);
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(lines, json_string(notes[i]));
+	json = json_pack("{so sI so}", "bytes",
+			 inv->balloon ? json_integer((json_int_t)inv->balloon_bytes) : json_null(),
+			 "memory_bytes", (json_int_t)inv->memory_bytes, "notes", lines);
+	(void)json_object_update_new(json, balloons_json(m, vm));
+	return json;
 }
 
 static const struct survey_vm *survey_vm_find(const struct survey *s, const struct vm *vm,
@@ -123,7 +137,8 @@ static json_t *vm_json(const struct manager *m, struct vm *vm)
 	bool held = vm_resident_bytes(vm, &resident) >= 0;
 
 	return json_pack(
-		"{ss ss ss? sb ss so so so so so so so so so}", "name", vm->config.name, "state",
+		"{ss ss ss? sb ss so so so so so so so so so so so}", "name", vm->config.name,
+		"state",
 		inv	   ? inv->status
 		: vm->busy ? "busy"
 			   : "absent",
@@ -133,8 +148,9 @@ static json_t *vm_json(const struct manager *m, struct vm *vm)
 		"host_resident_bytes", held ? json_integer((json_int_t)resident) : json_null(),
 		"balloon_bytes",
 		inv && inv->balloon ? json_integer((json_int_t)inv->balloon_bytes) : json_null(),
-		"agent", agent_json(vm), "census", vm->scan ? census_json(vm->scan) : json_null(),
-		"duplicate_bytes", duplicate_json(m, vm), "cache_limit", cache_limit_json(vm),
+		"balloon", balloon_json(m, vm), "agent", agent_json(vm), "census",
+		vm->scan ? census_json(vm->scan) : json_null(), "duplicate_bytes",
+		duplicate_json(m, vm), "cache_limit", cache_limit_json(vm), "hint", hint_json(vm),
 		"report", report_agent_json(vm), "warnings", warnings_json(vm));
 }
 

@@ -7,10 +7,11 @@
 #include "base/log.h"
 #include "host/vm.h"
 
-#define RETRY_USEC  2000000ULL
-#define PING_USEC   10000000ULL
-#define GREET_USEC  1000000ULL /* an agent may start long after the guest's port was opened */
-#define SILENT_USEC 30000000ULL
+#define RETRY_USEC	 2000000ULL
+#define PING_USEC	 10000000ULL
+#define GREET_USEC	 1000000ULL /* an agent may start long after the guest's port was opened */
+#define SILENT_USEC	 30000000ULL
+#define REPORT_LATE_USEC 3000000ULL
 /* An agent answers pings while it scans, between two chunks. */
 #define SCAN_PING_USEC	 3000000ULL
 #define SCAN_SILENT_USEC 15000000ULL
@@ -89,19 +90,35 @@ void vm_agent_interrupt(struct vm *vm, const char *why)
  * that is asked for reports would hold for ever what another daemon told it. */
 static struct wire_limit limit_wire(const struct vm *vm)
 {
+	struct wire_limit limit = { .kind = WIRE_LIMIT_GUEST, .hint = WIRE_HINT_GUEST };
+
 	if (!vm->config.act || vm->quiet)
-		return (struct wire_limit){ .kind = WIRE_LIMIT_GUEST };
+		return limit;
+	if (vm->hello.capabilities & WIRE_CAN_HINT)
+		limit.hint = vm->hint_meanwhile != WIRE_HINT_GUEST ? vm->hint_meanwhile : vm->hint;
+	if (!(vm->hello.capabilities & WIRE_CAN_LIMIT))
+		return limit;
 	switch (vm->limit.kind) {
 	case LIMIT_TEXT_BYTES:
-		return (struct wire_limit){ .kind = WIRE_LIMIT_BYTES, .bytes = vm->limit.bytes };
+		limit.kind = WIRE_LIMIT_BYTES;
+		limit.bytes = vm->limit.bytes;
+		break;
 	case LIMIT_TEXT_PERMILLE:
-		return (struct wire_limit){ .kind = WIRE_LIMIT_PERMILLE,
-					    .permille = vm->limit.permille };
+		limit.kind = WIRE_LIMIT_PERMILLE;
+		limit.permille = vm->limit.permille;
+		break;
 	case LIMIT_TEXT_OFF:
-		return (struct wire_limit){ .kind = WIRE_LIMIT_OFF };
+		limit.kind = WIRE_LIMIT_OFF;
+		break;
 	default:
-		return (struct wire_limit){ .kind = WIRE_LIMIT_GUEST };
+		break;
 	}
+	return limit;
+}
+
+static bool wants_limit(uint32_t capabilities)
+{
+	return capabilities & (WIRE_CAN_LIMIT | WIRE_CAN_HINT);
 }
 
 /* A full queue is tried again at the next tick. */
@@ -110,7 +127,7 @@ static void limit_send(struct vm *vm)
 	const struct wire_limit limit = limit_wire(vm);
 
 	if (!vm->limit_due || vm->agent != VM_AGENT_LIVE || !vm->link || vm->link_closed ||
-	    !(vm->hello.capabilities & WIRE_CAN_LIMIT))
+	    !wants_limit(vm->hello.capabilities))
 		return;
 	if (link_send(vm->link, WIRE_LIMIT, vm->next_id, &limit, sizeof(limit)) < 0)
 		return;
@@ -125,11 +142,12 @@ static void report_ask(struct vm *vm)
 		return;
 	vm->report_id = vm->next_id++;
 	vm->report_asked = true;
+	vm->report_asked_usec = now_usec();
 }
 
 static void on_report(struct vm *vm, uint64_t id, const struct wire_report *report)
 {
-	uint32_t wanted = limit_wire(vm).kind;
+	const struct wire_limit wanted = limit_wire(vm);
 
 	if (!vm->report_id || id != vm->report_id)
 		return;
@@ -138,7 +156,10 @@ static void on_report(struct vm *vm, uint64_t id, const struct wire_report *repo
 	vm->report_usec = now_usec();
 	/* Once for each question, so that no lie makes more of them than there are questions. */
 	if (vm->report_asked && report->limit_origin != WIRE_ORIGIN_HOST &&
-	    report->limit_state != WIRE_STATE_CANNOT && wanted != WIRE_LIMIT_GUEST)
+	    report->limit_state != WIRE_STATE_CANNOT && wanted.kind != WIRE_LIMIT_GUEST)
+		vm->limit_due = true;
+	if (vm->report_asked && report->hint_origin != WIRE_ORIGIN_HOST &&
+	    wanted.hint != WIRE_HINT_GUEST)
 		vm->limit_due = true;
 }
 
@@ -452,12 +473,45 @@ int vm_give(struct vm *vm, uint64_t bytes, uint32_t flags, uint32_t usec_max,
 	return r;
 }
 
-void vm_limit_set(struct vm *vm, const struct limit_text *limit, enum vm_limit_source source)
+void vm_give_cancel(struct vm *vm, const void *userdata)
+{
+	if (!vm->freed_done || vm->ask_userdata != userdata)
+		return;
+	vm->freed_done = NULL;
+	vm->ask_id = 0;
+}
+
+void vm_limit_set(struct vm *vm, const struct limit_text *limit, enum vm_source source)
 {
 	vm->limit = *limit;
 	vm->limit_source = source;
 	vm->limit_due = true;
 	limit_send(vm);
+}
+
+void vm_hint_set(struct vm *vm, enum wire_hint hint, enum vm_source source)
+{
+	vm->hint = hint;
+	vm->hint_source = source;
+	vm->limit_due = true;
+	limit_send(vm);
+}
+
+void vm_hint_meanwhile(struct vm *vm, enum wire_hint hint)
+{
+	if (vm->hint_meanwhile == hint)
+		return;
+	vm->hint_meanwhile = hint;
+	vm->limit_due = true;
+	limit_send(vm);
+}
+
+void vm_report_ask(struct vm *vm)
+{
+	if (vm->agent != VM_AGENT_LIVE || !vm->link || vm->link_closed)
+		return;
+	if (!vm->report_id || now_usec() >= vm->report_asked_usec + REPORT_LATE_USEC)
+		report_ask(vm);
 }
 
 int vm_held(struct vm *vm, const struct wire_held *held, uint32_t length)

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "host/json-get.h"
 
 #define TICK_USEC	1000000ULL
 #define RETRY_USEC	2000000ULL
@@ -56,6 +57,19 @@ static bool port_closed(const struct vm *vm, json_t *data)
 	       json_is_false(json_object_get(data, "open"));
 }
 
+static void balloon_see(struct vm *vm, json_t *data)
+{
+	uint64_t bytes;
+
+	if (!json_get_u64(data, "actual", &bytes))
+		return;
+	if (!vm->balloon_bytes && vm->inventory)
+		vm->balloon_bytes = vm->inventory->balloon_bytes;
+	if (bytes < vm->balloon_bytes)
+		vm->inflated_usec = now_usec();
+	vm->balloon_bytes = bytes;
+}
+
 static void on_qmp_event(struct qmp *qmp, const char *name, json_t *data, void *userdata)
 {
 	struct vm *vm = userdata;
@@ -69,8 +83,12 @@ static void on_qmp_event(struct qmp *qmp, const char *name, json_t *data, void *
 		vm_agent_interrupt(vm, "the guest was paused");
 	} else if (strcmp(name, "VSERPORT_CHANGE") == 0 && port_closed(vm, data)) {
 		vm_agent_interrupt(vm, "the agent has ended");
+	} else if (strcmp(name, "BALLOON_CHANGE") == 0) {
+		balloon_see(vm, data);
 	}
 	vm->inventory_usec = 0;
+	if (vm->event_seen)
+		vm->event_seen(vm, name, data, vm->event_userdata);
 }
 
 static void on_qmp_closed(struct qmp *qmp, int reason, const char *message, void *userdata)
@@ -99,7 +117,7 @@ static void qmp_tick(struct vm *vm, uint64_t now)
 		vm->qmp_closed = false;
 	}
 	/* A closed one is kept until now: a change of the port may be about to try again on it. */
-	if ((!vm->qmp || vm->qmp_dead) && now >= vm->qmp_retry_usec) {
+	if ((!vm->qmp || vm->qmp_dead) && !vm->qmp_lent && now >= vm->qmp_retry_usec) {
 		vm->qmp = qmp_free(vm->qmp);
 		r = qmp_new(vm->event, vm->config.qmp, &qmp_ops, vm, &vm->qmp);
 		vm->qmp_retry_usec = now + RETRY_USEC;
@@ -165,11 +183,11 @@ void vm_cancel(struct vm *vm)
 	vm->inventory_done = NULL;
 	vm->scan_done = NULL;
 	vm->result_done = NULL;
-	vm->freed_done = NULL;
 	vm->path_done = NULL;
 	/* Late words will be nobody's. */
 	vm->scan_next = scan_free(vm->scan_next);
-	vm->ask_id = 0;
+	if (!vm->freed_done)
+		vm->ask_id = 0;
 }
 
 void vm_refresh_cancel(struct vm *vm)
@@ -282,7 +300,9 @@ static void on_inventory(int result, struct inventory *inventory, void *userdata
 			memset(vm->io, 0, sizeof(vm->io));
 		inventory_free(vm->inventory);
 		vm->inventory = inventory;
-		vm->inventory_usec = now_usec();
+		/* What QEMU told of meanwhile may be newer than its answers. */
+		if (vm->inventory_usec)
+			vm->inventory_usec = now_usec();
 		vm->io_query = inventory_query_free(vm->io_query);
 		result = inventory_blockstats(vm->qmp, now_usec() + QUERY_USEC, on_io_stats, vm,
 					      &vm->io_query);

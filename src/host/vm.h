@@ -39,6 +39,7 @@ typedef void vm_result_fn(struct vm *vm, int result, const struct wire_result *a
 			  void *userdata);
 typedef void vm_freed_fn(struct vm *vm, int result, const struct wire_freed *answer,
 			 void *userdata);
+typedef void vm_event_fn(struct vm *vm, const char *name, json_t *data, void *userdata);
 typedef void vm_path_fn(struct vm *vm, int result, const char *path, size_t length, void *userdata);
 
 /**
@@ -53,11 +54,11 @@ struct vm_io {
 	bool settled;
 };
 
-/* Whose word the page cache limit of a guest is. */
-enum vm_limit_source {
-	VM_LIMIT_NONE,	  /* nobody's on the host: the guest decides */
-	VM_LIMIT_CONFIG,  /* cache_limit in the guest's file */
-	VM_LIMIT_COMMAND, /* `pagepact cache-limit`, and kept since */
+/* Whose word a wish is: the page cache limit, the hint. */
+enum vm_source {
+	VM_SOURCE_NONE,	   /* nobody's on the host: the guest decides */
+	VM_SOURCE_CONFIG,  /* the guest's file */
+	VM_SOURCE_COMMAND, /* a command, and kept since */
 };
 
 struct vm {
@@ -84,12 +85,24 @@ struct vm {
 
 	/* What the host wants; an observed guest is told that the host has no say. */
 	struct limit_text limit;
-	enum vm_limit_source limit_source;
+	enum vm_source limit_source;
+	enum wire_hint hint;
+	enum vm_source hint_source;
+	enum wire_hint
+		hint_meanwhile;	   /* instead, while a resize has its own; WIRE_HINT_GUEST: no */
 	bool quiet;		   /* a dry run: agents hold what guests say */
 	struct wire_report report; /* the last one, at report_usec, or 0 for none */
 	uint64_t report_usec;
-	uint64_t held_evicted_bytes; /* what it had evicted by then */
-	uint64_t held_usec;	     /* when it was last told what the host holds */
+	uint64_t held_evicted_bytes;  /* what it had evicted by then */
+	uint64_t held_usec;	      /* when it was last told what the host holds */
+	uint64_t held_resident_bytes; /* what the host held of its memory then; 0: not known */
+	uint64_t inflated_usec;	      /* when its balloon was last seen to inflate; 0: never */
+	uint64_t balloon_bytes;	      /* the size that QEMU told last; the guest writes it */
+
+	bool qmp_lent; /* somebody else uses it: a closed one is not replaced */
+	/* Called with each event of QEMU's, from the loop; @data is borrowed and may be NULL. */
+	vm_event_fn *event_seen;
+	void *event_userdata;
 
 	/* Private to vm.c and vm-agent.c. */
 	sd_event_source *tick;
@@ -119,6 +132,7 @@ struct vm {
 	bool limit_due;	    /* what it was told, if anything, it may have forgotten */
 	uint64_t report_id; /* of the last question for one */
 	bool report_asked;  /* by ASK, not by LIMIT */
+	uint64_t report_asked_usec;
 };
 
 /**
@@ -191,7 +205,25 @@ int vm_give(struct vm *vm, uint64_t bytes, uint32_t flags, uint32_t usec_max,
  *
  * It is sent at once if the agent is live, and again whenever the agent may not know it any more.
  */
-void vm_limit_set(struct vm *vm, const struct limit_text *limit, enum vm_limit_source source);
+void vm_limit_set(struct vm *vm, const struct limit_text *limit, enum vm_source source);
+
+/** vm_hint_set() - the hint that the host wants from now on; it is sent as the limit is */
+void vm_hint_set(struct vm *vm, enum wire_hint hint, enum vm_source source);
+
+/**
+ * vm_hint_meanwhile() - another hint for the time being; WIRE_HINT_GUEST: the wanted one again
+ */
+void vm_hint_meanwhile(struct vm *vm, enum wire_hint hint);
+
+/** vm_give_cancel() - nobody waits for the answer to a vm_give() of @userdata any more */
+void vm_give_cancel(struct vm *vm, const void *userdata);
+
+/**
+ * vm_report_ask() - have the agent report now, without waiting for it
+ *
+ * Nothing is sent where the last question is not answered yet, for three seconds at most.
+ */
+void vm_report_ask(struct vm *vm);
 
 /**
  * vm_held() - tell the agent which blocks of a disk the host holds
@@ -207,7 +239,8 @@ int vm_name(struct vm *vm, const struct wire_identity *identity, uint64_t deadli
 	    vm_path_fn *done, void *userdata);
 
 /**
- * vm_cancel() - forget what was asked for until now: nothing of it is called back
+ * vm_cancel() - forget what was asked for until now: nothing of it is called back, but of a
+ * vm_give(), whose asker is another
  */
 void vm_cancel(struct vm *vm);
 

@@ -37,7 +37,7 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC	  0x01504750u /* "PGP\x01" */
-#define WIRE_VERSION	  2
+#define WIRE_VERSION	  3
 #define WIRE_HEADER_BYTES 24
 #define WIRE_PAYLOAD_MAX  65536
 #define WIRE_FRAME_MAX	  (WIRE_HEADER_BYTES + WIRE_PAYLOAD_MAX)

@@ -106,6 +106,28 @@ const char *wire_stopped_name(unsigned stopped)
 	return stopped < WIRE_STOPPEDS ? names[stopped] : "unknown";
 }
 
+const char *wire_hint_name(unsigned hint)
+{
+	static const char *const names[WIRE_HINTS] = {
+		[WIRE_HINT_GUEST] = "default",
+		[WIRE_HINT_NONE] = "none",
+		[WIRE_HINT_CACHE] = "cache",
+	};
+
+	return hint < WIRE_HINTS ? names[hint] : "unknown";
+}
+
+const char *wire_notice_name(unsigned notice)
+{
+	static const char *const names[WIRE_NOTICES] = {
+		[WIRE_NOTICE_NONE] = "none",
+		[WIRE_NOTICE_DRIVER] = "driver",
+		[WIRE_NOTICE_COUNTER] = "counter",
+	};
+
+	return notice < WIRE_NOTICES ? names[notice] : "unknown";
+}
+
 /* A peer's text is shown to people: cut it to its field and take the terminal's controls out. */
 static void text_clean(char *text, size_t size)
 {
@@ -336,7 +358,9 @@ static int limit_check(void *p)
 	if ((limit->kind == WIRE_LIMIT_PERMILLE) != (limit->permille > 0) ||
 	    (limit->kind == WIRE_LIMIT_BYTES) != (limit->bytes > 0))
 		return -EBADMSG;
-	return limit->permille <= 1000 && bytes_valid(limit->bytes) ? 0 : -EBADMSG;
+	return limit->permille <= 1000 && bytes_valid(limit->bytes) && limit->hint < WIRE_HINTS
+		       ? 0
+		       : -EBADMSG;
 }
 
 static int report_check(void *p)
@@ -351,10 +375,20 @@ static int report_check(void *p)
 		r->slab_freed_bytes,
 		r->slab_pressed_bytes,
 		r->events_lost,
+		r->balloon_bytes,
+		r->inflate_bytes == UINT64_MAX ? 0 : r->inflate_bytes,
+		r->inflations,
+		r->ahead_bytes,
+		r->free_bytes,
+		r->needed_bytes,
+		r->oom_kills,
+		r->alloc_stalls,
 	};
 
 	if (r->limit_origin >= WIRE_ORIGINS || r->limit_state >= WIRE_STATES ||
-	    r->brake >= WIRE_BRAKES || r->heat >= WIRE_HEATS)
+	    r->brake >= WIRE_BRAKES || r->heat >= WIRE_HEATS || r->hint >= WIRE_HINTS ||
+	    r->hint_origin >= WIRE_ORIGINS || r->notice >= WIRE_NOTICES ||
+	    (r->pressure > 10000 && r->pressure != WIRE_BLIND))
 		return -EBADMSG;
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		if (!bytes_valid(numbers[i]))

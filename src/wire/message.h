@@ -21,7 +21,7 @@
  *	NAME             ─────────▶
  *	                 ◀─────────  PATH
  *	LIMIT            ─────────▶
- *	                 ◀─────────  REPORT          as it is with the new limit
+ *	                 ◀─────────  REPORT          as it is with the new limit, and hint
  *	ASK              ─────────▶
  *	                 ◀─────────  REPORT
  *	FREE             ─────────▶
@@ -89,6 +89,7 @@ enum wire_capability {
 	WIRE_CAN_LIMIT = 1 << 3, /* hold a page cache limit, exactly */
 	WIRE_CAN_HEAT = 1 << 4,	 /* know when a page was last used */
 	WIRE_CAN_FREE = 1 << 5, /* without WIRE_CAN_EVICT: slab and the kernel's own reclaim only */
+	WIRE_CAN_HINT = 1 << 6, /* evict ahead of the balloon */
 };
 
 /* What a run of pages was, all of them, when the scan passed. */
@@ -267,14 +268,33 @@ enum wire_limit_kind {
 	WIRE_LIMIT_KINDS,
 };
 
-/* The page cache limit that the host wants. Forgotten by the agent after 60 s without a word. */
+/* Whether unmapped page cache is reclaimed ahead of a balloon that inflates. */
+enum wire_hint {
+	WIRE_HINT_GUEST, /* the host has no say: the guest's own configuration holds */
+	WIRE_HINT_NONE,
+	WIRE_HINT_CACHE,
+	WIRE_HINTS,
+};
+
+/* The page cache limit and the hint that the host wants. Forgotten by the agent after 60 s without
+ * a word. */
 struct wire_limit {
 	uint32_t kind;	   /* enum wire_limit_kind */
 	uint32_t permille; /* 1 to 1000 with WIRE_LIMIT_PERMILLE, else 0 */
 	uint64_t bytes;	   /* with WIRE_LIMIT_BYTES, else 0 */
+	uint32_t hint;	   /* enum wire_hint */
+	uint32_t reserved;
 };
 
-/* Who set the limit that holds. */
+/* How the agent knows that the balloon inflates. */
+enum wire_notice {
+	WIRE_NOTICE_NONE,    /* it does not look, or there is no balloon */
+	WIRE_NOTICE_DRIVER,  /* from the driver, and how much is still to inflate */
+	WIRE_NOTICE_COUNTER, /* from /proc/vmstat, a moment later */
+	WIRE_NOTICES,
+};
+
+/* Who set the limit, or the hint, that holds. */
 enum wire_origin {
 	WIRE_ORIGIN_NONE, /* no limit */
 	WIRE_ORIGIN_FILE, /* /etc/pagepact/agent.conf */
@@ -334,7 +354,21 @@ struct wire_report {
 	/* Pages evicted at each age, and of these the ones that were read again within a minute. */
 	uint64_t evicted_by_age[WIRE_AGE_CLASSES];
 	uint64_t refaulted_by_age[WIRE_AGE_CLASSES];
+	uint32_t hint;	      /* enum wire_hint: what holds */
+	uint32_t hint_origin; /* enum wire_origin */
+	uint32_t notice;      /* enum wire_notice */
+	uint32_t pressure;    /* PSI memory, some, avg10: hundredths of a percent, or WIRE_BLIND */
+	uint64_t balloon_bytes; /* that the balloon holds, by the kernel's counters */
+	uint64_t inflate_bytes; /* still to be inflated; UINT64_MAX: not known */
+	uint64_t inflations;	/* noticed, since the agent was started */
+	uint64_t ahead_bytes;	/* evicted ahead of them */
+	uint64_t free_bytes;
+	uint64_t needed_bytes; /* of RAM: not free, not in the balloon, not clean unmapped cache */
+	/* Since the guest was booted. */
+	uint64_t oom_kills;
+	uint64_t alloc_stalls;
 };
+#define WIRE_BLIND UINT32_MAX
 
 /* More of the same request: what is free by now is what the request freed, and does not count. */
 #define WIRE_FREE_MORE 1
@@ -404,7 +438,7 @@ struct wire_error {
 
 /*
  * The stable, snake_case names of values: of enum wire_origin, wire_limit_state, wire_brake,
- * wire_heat, wire_step and wire_stopped; "unknown" for others.
+ * wire_heat, wire_step, wire_stopped, wire_hint and wire_notice; "unknown" for others.
  */
 const char *wire_origin_name(unsigned origin);
 const char *wire_state_name(unsigned state);
@@ -412,6 +446,8 @@ const char *wire_brake_name(unsigned brake);
 const char *wire_heat_name(unsigned heat);
 const char *wire_step_name(unsigned step);
 const char *wire_stopped_name(unsigned stopped);
+const char *wire_hint_name(unsigned hint);
+const char *wire_notice_name(unsigned notice);
 
 /**
  * union wire_message - a frame's payload after wire_decode() has accepted it

@@ -12,7 +12,9 @@ CENSUS = {"free_bytes": 100 * MIB, "anonymous_bytes": 50 * MIB, "shmem_bytes": 1
 REPORT = {"limit_bytes": 128 * MIB, "limit_origin": "host", "limit_state": "kept", "unmapped_bytes": 140 * MIB,
           "brake": "none", "brake_left_usec": 0, "brakes": 2, "heat": "get_pages", "evicted_bytes": 900 * MIB,
           "refaulted_bytes": 3 * MIB, "slab_freed_bytes": 0, "slab_pressed_bytes": 0, "cpu_usec": 5000,
-          "events_lost": 0, "evicted_by_age_bytes": [0] * 8, "refaulted_by_age_bytes": [0] * 8, "age_usec": 4000000}
+          "events_lost": 0, "evicted_by_age_bytes": [0] * 8, "refaulted_by_age_bytes": [0] * 8, "age_usec": 4000000,
+          "hint": "cache", "hint_origin": "host", "inflation_seen_by": "driver", "balloon_held_bytes": 512 * MIB,
+          "inflate_left_bytes": 64 * MIB, "inflations": 3, "evicted_ahead_bytes": 96 * MIB}
 STATUS = {
     "host": {"memory_total_bytes": 24 << 30, "memory_free_bytes": 20 << 30,
              "memory_available_bytes": 22 << 30, "page_cache_bytes": 1500 * MIB,
@@ -23,12 +25,13 @@ STATUS = {
         {"name": "alpha", "state": "running", "reason": None, "act": True, "domain": "alpha",
          "memory_bytes": 1024 * MIB, "host_resident_bytes": 900 * MIB, "balloon_bytes": 1024 * MIB,
          "agent": AGENT, "census": CENSUS, "duplicate_bytes": 311 * MIB,
-         "cache_limit": {"text": "12.5%", "source": "command"}, "report": REPORT, "warnings": []},
+         "cache_limit": {"text": "12.5%", "source": "command"}, "hint": {"text": "cache", "source": "command"},
+         "report": REPORT, "warnings": []},
         {"name": "beta", "state": "busy", "reason": "the QMP socket has another client",
          "act": False, "domain": "beta", "memory_bytes": 1024 * MIB, "host_resident_bytes": None,
          "balloon_bytes": None, "agent": None, "census": None, "duplicate_bytes": None,
-         "cache_limit": {"text": None, "source": None}, "report": None,
-         "warnings": ["no balloon"]}],
+         "cache_limit": {"text": None, "source": None}, "hint": {"text": None, "source": None}, "report": None,
+         "warnings": ["no QMP"], "balloon": {"bytes": None, "memory_bytes": 0, "notes": ["no device"]}}],
     "images": [{"path": "/images/base.raw", "device": 1, "inode": 2, "size_bytes": 2048 * MIB,
                 "resident_bytes": 450 * MIB, "trim": "allowed", "users": ["alpha", "beta"]}]}
 DUP = {
@@ -57,10 +60,16 @@ EXPLAIN = {"order": ORDER, "inputs": {"host_free_bytes": 5 * MIB, "pressure_perm
            "text": ["order 17: evict 300 MiB in alpha", "the host's copy was re-read before"]}
 CACHE_LIMIT = {"vm": "alpha", "cache_limit": {"text": "134217728", "source": "command"}, "report": REPORT,
                "checked": None, "note": None, "dry_run": False}
+HINT = {"vm": "alpha", "hint": {"text": "cache", "source": "command"}, "report": REPORT, "checked": None,
+        "note": None, "dry_run": False}
 FREE = {"vm": "alpha", "order": 18, "asked_bytes": 512 * MIB, "freed_bytes": 400 * MIB,
         "steps": [{"step": "free", "bytes": 100 * MIB}, {"step": "slab", "bytes": 4096},
                   {"step": "cold", "bytes": 400 * MIB}],
         "stopped": "braked", "brake": "memory", "messages": 3, "host_returned_bytes": 390 * MIB, "usec": 5200000,
         "error": None, "dry_run": False}
+BALLOON = {"vm": "alpha", "order": 19, "asked_bytes": 512 * MIB, "original_bytes": 1024 * MIB, "from_bytes": 1024 * MIB,
+           "actual_bytes": 512 * MIB, "target_bytes": 512 * MIB, "floor_bytes": 200 * MIB, "floor_source": "agent",
+           "cache": "first", "agent": True, "state": "reached", "reason": "done", "evicted_bytes": 400 * MIB,
+           "host_returned_bytes": 500 * MIB, "steps": 2, "usec": 4200000, "dry_run": False, "notes": []}
 ATTACH = {"name": "alpha", "agent": "serial:/run/a.sock", "added_port": False,
           "advice": ["-device virtio-serial-pci", "<channel type='unix'/>"]}

@@ -64,8 +64,13 @@ class Usage(Case):
                 (["--nonsense"], "--nonsense"), (["-z"], "'-z'"), (["nonsense"], "unknown verb"),
                 (["dup", "--nonsense"], "--nonsense"), (["dup", "a", "stray"], "stray argument"),
                 (["status", "alpha"], "stray argument"), (["detach"], "missing"),
+                (["balloon", "a"], "either a size or --stop"), (["balloon", "a", "0"], "is no size"),
+                (["balloon", "a", "1G", "--stop"], "either"), (["balloon", "a", "\033[2J"], "\\x1b[2J"),
+                (["balloon", "a", "1G", "--cache", "most"], "none of first, only and off"),
+                (["balloon", "a", "1G", "--timeout", "-5"], "not a number"),
                 (["cache-limit"], "missing"), (["cache-limit", "a", "0%"], "is no limit"),
-                (["cache-limit", "a", "\033[2J"], "\\x1b[2J"), (["free", "a"], "missing"),
+                (["cache-limit", "a", "\033[2J"], "\\x1b[2J"),
+                (["hint"], "missing"), (["hint", "a", "Cache"], "is no hint"), (["hint", "a", "\033[2J"], "\\x1b[2J"), (["free", "a"], "missing"),
                 (["free", "a", "0"], "more than 0"), (["free", "a", "25%"], "not a size"),
                 (["attach", "alpha"], "missing"), (["explain", "x"], "not a number"),
                 (["explain", "-1"], "'-1'"), (["explain", "0"], "more than 0"),
@@ -270,6 +275,9 @@ class Requests(Case):
                 (["cache-limit", "alpha"], request("cache-limit", vm="alpha", dry_run=False)),
                 (["cache-limit", "alpha", "25%"],
                  request("cache-limit", vm="alpha", limit="25%", dry_run=False)),
+                (["hint", "alpha"], request("hint", vm="alpha", dry_run=False)),
+                (["hint", "alpha", "cache", "--dry-run"],
+                 request("hint", vm="alpha", hint="cache", dry_run=True)),
                 (["explain", "17"], request("explain", order=17)),
                 (["attach", "alpha", "/q.sock"],
                  request("attach", name="alpha", qmp="/q.sock", act=False)),
@@ -284,10 +292,10 @@ class Requests(Case):
 
 class Output(Case):
     REPLIES = {"status": replies.STATUS, "dup": replies.DUP, "reclaim": replies.RECLAIM,
-               "free": replies.FREE, "cache-limit": replies.CACHE_LIMIT,
+               "free": replies.FREE, "balloon": replies.BALLOON, "cache-limit": replies.CACHE_LIMIT, "hint": replies.HINT,
                "explain": replies.EXPLAIN, "attach": replies.ATTACH, "detach": {},
                "version": {"version": "0.1.0", "protocol": 1}}
-    ARGS = {"free": ["alpha", "512M"], "cache-limit": ["alpha"], "explain": ["17"], "attach": ["alpha", "/q"], "detach": ["alpha"]}
+    ARGS = {"free": ["alpha", "512M"], "balloon": ["alpha", "512M"], "cache-limit": ["alpha"], "hint": ["alpha"], "explain": ["17"], "attach": ["alpha", "/q"], "detach": ["alpha"]}
 
     def output(self, verb, *args, parameters=None, **kwargs):
         parameters = self.REPLIES[verb] if parameters is None else parameters
@@ -313,10 +321,13 @@ class Output(Case):
                                             "REFAULTED", "HEAT", "REPORTED"])
         self.assertEqual(lines[8].split(), "alpha 12.5 % 128.0 MiB host 140.0 MiB kept 900.0 MiB 3.0 MiB "
                                            "get_pages 4.0 s".split())
-        self.assertEqual(lines[11].split(), "2048.0 MiB 450.0 MiB allowed alpha, beta "
+        self.assertEqual(lines[10].split(), ["GUEST", "WANTED", "HINT", "SET-BY", "BALLOON", "LEFT", "EVICTED-AHEAD",
+                                             "SEEN-BY"])
+        self.assertEqual(lines[11].split(), "alpha cache cache host 512.0 MiB 64.0 MiB 96.0 MiB driver".split())
+        self.assertEqual(lines[14].split(), "2048.0 MiB 450.0 MiB allowed alpha, beta "
                                             "/images/base.raw".split())
-        self.assertEqual(lines[12:], ["warning: beta: the QMP socket has another client",
-                                     "warning: beta: no balloon"])
+        self.assertEqual(lines[15:], ["warning: beta: the QMP socket has another client",
+                                     "warning: beta: no QMP", "warning: beta: balloon: no device"])
 
     def test_free(self):
         lines = self.output("free").splitlines()
@@ -340,6 +351,30 @@ class Output(Case):
         self.assertIn(b"400.0 MiB", result.stdout)
         self.assertEqual(result.stderr, b"pagepact: free: alpha: the guest \\x1b[2J has gone\n")
 
+    def test_balloon(self):
+        self.assertEqual(self.output("balloon").splitlines(), [
+            "order 19: of 1024.0 MiB, to have 512.0 MiB, it has 512.0 MiB after 2 steps and 4.2 s; state: reached",
+            "it ended with: done",
+            "400.0 MiB of page cache and slab were given up first; the host sees 500.0 MiB of guest memory returned"])
+        look = dict(replies.BALLOON, dry_run=True, order=None, state=None, host_returned_bytes=None, notes=["\u001b[2J"])
+        self.assertEqual(self.output("balloon", "--dry-run", parameters=look).splitlines(), [
+            "dry run: nothing was changed; it has 1024.0 MiB, its floor is 200.0 MiB (agent), and it would get 512.0 MiB "
+            "in 2 steps", "note: \\x1b[2J"])
+
+    def test_balloon_that_ended_elsewhere(self):
+        """Whatever it ended with but the size asked for, a script notices; begun is done for who does not wait."""
+        for state in ("floor", "cache_ended", "stalled", "pressure", "timeout", "stopped", "restarted", "migration",
+                      "other_owner", "failed", "\u001b", None):
+            with self.subTest(state=state):
+                result, _ = ask(reply(**dict(replies.BALLOON, state=state)), "balloon", "alpha", "512M")
+                self.assertEqual((result.returncode, result.stderr), (FAILED, b""))
+                self.assertNotIn(b"\x1b", result.stdout)
+        begun = dict(replies.BALLOON, state="running")
+        result, request = ask(reply(**begun), "balloon", "alpha", "-256M", "--no-wait", "--timeout", "9")
+        self.assertEqual(result.returncode, DONE)
+        self.assertEqual(request, {"method": "balloon", "parameters": {
+            "vm": "alpha", "size": "-256M", "dry_run": False, "no_wait": True, "timeout_sec": 9}})
+
     def test_cache_limit(self):
         self.assertEqual(self.output("cache-limit").splitlines(), [
             "alpha: page cache limit 128.0 MiB",
@@ -360,6 +395,27 @@ class Output(Case):
         look = dict(replies.CACHE_LIMIT, dry_run=True, checked={"text": "50.0%"})
         self.assertEqual(self.output("cache-limit", "50%", "--dry-run", parameters=look).splitlines(), [
             "alpha: dry run: nothing was changed, the limit would be 50.0 %", "alpha: page cache limit 128.0 MiB"])
+
+    def test_hint(self):
+        self.assertEqual(self.output("hint").splitlines(), [
+            "alpha: hint cache",
+            "the agent, 4.0 s ago: hint cache, set by host; 96.0 MiB evicted ahead of 3 inflations, seen by driver"])
+        none = dict(replies.HINT, report=None, hint={"text": None, "source": None})
+        self.assertEqual(self.output("hint", parameters=none).splitlines(), [
+            "alpha: hint default", "the agent has not reported yet"])
+        odd = dict(replies.HINT, hint={"text": "\u001b[2J"},
+                   report=dict(replies.REPORT, hint="\u001b", inflation_seen_by=7, hint_origin=None))
+        self.assertEqual(self.output("hint", parameters=odd).splitlines(), [
+            "alpha: hint ?",
+            "the agent, 4.0 s ago: hint ?, set by ?; 96.0 MiB evicted ahead of 3 inflations, seen by ?"])
+
+    def test_hint_set(self):
+        later = dict(replies.HINT, note="the machine has no balloon")
+        self.assertEqual(self.output("hint", "cache", parameters=later).splitlines(), [
+            "alpha: hint cache", "alpha: the machine has no balloon"])
+        look = dict(replies.HINT, dry_run=True, checked={"text": "none"})
+        self.assertEqual(self.output("hint", "none", "--dry-run", parameters=look).splitlines(), [
+            "alpha: dry run: nothing was changed, the hint would be none", "alpha: hint cache"])
 
     def test_status_without_pressure_and_guests(self):
         empty = copy.deepcopy(replies.STATUS)
@@ -489,6 +545,8 @@ class Terminal(Case):
                     if verb == "explain":
                         bad["inputs"][ESCAPES["name"]] = {"\u009b": "\u202e\u007f"}
                         bad["order"]["kept"] = {ESCAPES["name"]: 7}
+                    if verb == "balloon":
+                        bad["state"] = parameters["state"]
                     with self.subTest(args=args, locale=locale):
                         result, _ = ask(reply(**bad), *args, env=environment(LC_ALL=locale))
                         self.assertEqual(result.returncode, DONE)

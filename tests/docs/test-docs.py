@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Manual pages, --help and completions against the programs' own tables, both ways.
 
-usage: test-docs.py SOURCE-ROOT PAGEPACT [PAGEPACTD [PAGEPACT-AGENT]] [-- unittest arguments]
+usage: test-docs.py SOURCE-ROOT PAGEPACT [PAGEPACTD [PAGEPACT-AGENT [PAGEPACT-RESTORE]]] [-- unittest arguments]
 """
 import json
 import re
@@ -13,9 +13,10 @@ from pathlib import Path
 
 SECTIONS = {"NAME", "SYNOPSIS", "DESCRIPTION", "EXIT STATUS", "FILES", "SECURITY", "EXAMPLES",
             "SEE ALSO"}
-PAGES = {"pagepact.1", "pagepactd.8", "pagepact-agent.8", "pagepact-agent.conf.5", "pagepact.conf.5"}
+PAGES = {"pagepact.1", "pagepactd.8", "pagepact-agent.8", "pagepact-restore.8", "pagepact-agent.conf.5",
+         "pagepact.conf.5"}
 # Verbs of the plan that are not built: nothing may speak as if they were.
-NOT_BUILT = ["balloon", "limit", "share", "top", "record", "replay", "files"]
+NOT_BUILT = ["limit", "share", "top", "record", "replay", "files"]
 ROOT, PROGRAMS = Path(), {}
 
 
@@ -195,6 +196,7 @@ class Completions(unittest.TestCase):
         self.assertEqual(complete("help", "st"), ["status"])
         self.assertEqual(complete("cache-limit", ""), ["alpha", "beta"])
         self.assertEqual(complete("cache-limit", "alpha", "d"), ["default"])
+        self.assertEqual(complete("hint", "alpha", "c"), ["cache"])
         self.assertEqual(complete("free", "alpha", ""), [])
 
 
@@ -219,6 +221,9 @@ class Daemons(unittest.TestCase):
 
     def test_pagepact_agent(self):
         self.check_program("pagepact-agent", "pagepact-agent.8")
+
+    def test_pagepact_restore(self):
+        self.check_program("pagepact-restore", "pagepact-restore.8")
 
 
 class Configuration(unittest.TestCase):
@@ -261,11 +266,11 @@ def main():
     arguments = sys.argv[1:]
     rest = arguments[arguments.index("--") + 1:] if "--" in arguments else []
     arguments = arguments[:arguments.index("--")] if "--" in arguments else arguments
-    if not 2 <= len(arguments) <= 4:
+    if not 2 <= len(arguments) <= 5:
         print(__doc__, file=sys.stderr)
         sys.exit(99)
     ROOT = Path(arguments[0])
-    PROGRAMS.update(zip(["pagepact", "pagepactd", "pagepact-agent"],
+    PROGRAMS.update(zip(["pagepact", "pagepactd", "pagepact-agent", "pagepact-restore"],
                         [str(Path(a).absolute()) for a in arguments[1:]]))
     unittest.main(argv=[sys.argv[0], *rest])
 

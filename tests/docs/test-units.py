@@ -51,6 +51,15 @@ class Text(unittest.TestCase):
                 explained |= set(re.findall(r"CAP_[A-Z_]+", line))
             self.assertEqual(kept, explained)
 
+    def test_the_daemon_dies_harmless(self):
+        """Guests are restored after each of its ends, by a program that finds the journal and has the time it takes."""
+        text = (ROOT / "units/pagepactd.service.in").read_text()
+        self.assertRegex(text, r"(?m)^ExecStopPost=@sbindir@/pagepact-restore --now$")
+        self.assertRegex(text, r"(?m)^RuntimeDirectoryPreserve=yes$")
+        self.assertRegex(text, r"(?m)^Restart=on-failure$")
+        seconds = int(re.search(r"define RESTORE_DEADLINE_USEC (\d+)", (ROOT / "src/host/restore.h").read_text())[1])
+        self.assertGreater(int(re.search(r"(?m)^TimeoutStopSec=(\d+)$", text)[1]) * 1000000, seconds)
+
     def test_the_agent_needs_no_port(self):
         text = (ROOT / "units/pagepact-agent.service.in").read_text()
         self.assertNotRegex(text, r"(?m)^(BindsTo|Requires|Requisite|PartOf)=|\.device$")

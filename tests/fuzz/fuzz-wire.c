@@ -82,6 +82,18 @@ static void check_report(const struct wire_report *r)
 	check_number(r->slab_pressed_bytes);
 	check_number(r->cpu_usec);
 	check_number(r->events_lost);
+	check_number(r->balloon_bytes);
+	check(r->inflate_bytes == UINT64_MAX || r->inflate_bytes <= INT64_MAX);
+	check_number(r->inflations);
+	check_number(r->ahead_bytes);
+	check_number(r->free_bytes);
+	check_number(r->needed_bytes);
+	check_number(r->oom_kills);
+	check_number(r->alloc_stalls);
+	check(r->pressure <= 10000 || r->pressure == WIRE_BLIND);
+	check(strcmp(wire_hint_name(r->hint), "unknown") != 0);
+	check(strcmp(wire_origin_name(r->hint_origin), "unknown") != 0);
+	check(strcmp(wire_notice_name(r->notice), "unknown") != 0);
 	check(strcmp(wire_origin_name(r->limit_origin), "unknown") != 0);
 	check(strcmp(wire_state_name(r->limit_state), "unknown") != 0);
 	check(strcmp(wire_brake_name(r->brake), "unknown") != 0);
@@ -125,6 +137,7 @@ static void check_limit(const struct wire_limit *limit)
 {
 	check(limit->kind < WIRE_LIMIT_KINDS && limit->permille <= 1000);
 	check((limit->bytes > 0) == (limit->kind == WIRE_LIMIT_BYTES));
+	check(strcmp(wire_hint_name(limit->hint), "unknown") != 0);
 	check_number(limit->bytes);
 }
 

@@ -18,13 +18,13 @@ IDENTITY = struct.pack("<IIQII", 0xFE01, 0, 12, 0, 0)
 
 def frame(kind, payload=b"", number=1, length=None, crc=None):
     size = len(payload) if length is None else length
-    head = struct.pack("<4sHHQI", b"PGP\x01", kind, 2, number, size)
+    head = struct.pack("<4sHHQI", b"PGP\x01", kind, 3, number, size)
     total = zlib.crc32(head + payload) if crc is None else crc
     return head + struct.pack("<I", total) + payload
 
 
 def hello(text=b"0.1.0"):
-    return struct.pack("<IIQII16s32s64s192s", 2, 63, 262144, 4096, 10, b"b" * 16, text,
+    return struct.pack("<IIQII16s32s64s192s", 3, 127, 262144, 4096, 10, b"b" * 16, text,
                        b"6.1.0-28-amd64", b"")
 
 
@@ -59,16 +59,17 @@ def path(text, length=None):
     return struct.pack("<Ii", len(text) if length is None else length, 0) + text
 
 
-def limit(kind, permille=0, size=0):
-    return struct.pack("<IIQ", kind, permille, size)
+def limit(kind, permille=0, size=0, hint=0):
+    return struct.pack("<IIQII", kind, permille, size, hint, 0)
 
 
 def report(**changes):
     """All that wire_report has, in its order; `changes` by place: n3=7."""
-    numbers = [128 << 20, 120 << 20, 4, 1, 0, 1, 0, 2, 9 << 20, 1 << 20, 4096, 0, 5000, 0, *range(8), *[0] * 8]
+    numbers = [128 << 20, 120 << 20, 4, 1, 0, 1, 0, 2, 9 << 20, 1 << 20, 4096, 0, 5000, 0, *range(8), *[0] * 8,
+               2, 4, 1, 150, 64 << 20, 32 << 20, 3, 16 << 20, 9 << 20, 300 << 20, 0, 7]
     for place, value in changes.items():
         numbers[int(place[1:])] = value
-    return struct.pack("<QQIIII24Q", *numbers)
+    return struct.pack("<QQIIII24Q4I8Q", *numbers)
 
 
 def freed(*steps, stopped=0):
@@ -104,7 +105,7 @@ CORPUS = {
         (SCAN_END, bytes(224)), (EVICT, evict((5, 100, 3, 0))), (RESULT, result(3, 1, 2)),
         (NAME, IDENTITY), (PATH, path(b"/bin/sh")), (PONG, b""),
         (ERROR, struct.pack("<II248s", 5, 0, b"no such luck")), (LIMIT, limit(2, size=1 << 27)),
-        (LIMIT, limit(3, 250)), (ASK, b""), (REPORT, report()), (REPORT, report(n0=2**64 - 1)),
+        (LIMIT, limit(3, 250, hint=2)), (ASK, b""), (REPORT, report()), (REPORT, report(n0=2**64 - 1)),
         (FREE, struct.pack("<QII", 8 << 20, 2000000, 0)), (FREED, freed(1, 2, 3, 4, 5)),
         (HELD, held((0, 1), (2, 9))), (HELD, held(flags=0))),
     "killed-in-frame": stream(ODD_PIECES, SCAN[:400], SCAN),
@@ -129,9 +130,10 @@ CORPUS = {
     "text-unterminated": sealed((HELLO, hello(b"x" * 32)), (ERROR, b"\1" * 256)),
     "path-of-controls": sealed((PATH, path(b"/\x1b]0;owned\x07\n\xc2\x9b2J\xff\xc0\xaf\0"))),
     "path-length-lies": sealed((PATH, path(b"/etc", length=4096)), (PATH, path(b"/etc", length=3))),
-    "limit-of-two-kinds": sealed((LIMIT, limit(3, 10, 10)), (LIMIT, limit(4)), (LIMIT, limit(3, 1001))),
-    "report-huge": sealed(*((REPORT, report(**{f"n{n}": 2**32 - 1 if 2 <= n < 6 else 2**64 - 1}))
-                            for n in range(30))),
+    "limit-of-two-kinds": sealed((LIMIT, limit(3, 10, 10)), (LIMIT, limit(4)), (LIMIT, limit(3, 1001)),
+                                 (LIMIT, limit(0, hint=3))),
+    "report-huge": sealed(*((REPORT, report(**{f"n{n}": 2**32 - 1 if 2 <= n < 6 or 30 <= n < 34 else 2**64 - 1}))
+                            for n in range(42))),
     "freed-wraps": sealed((FREED, freed(2**63, 2**63, 1)), (FREED, freed(1, stopped=4))),
     "held-goes-back": sealed((HELD, held((5, 3), (6, 1))), (HELD, held((0, 1), (1, 1))),
                              (HELD, held((2**50, 1))), (HELD, held((1, 1), count=2)),

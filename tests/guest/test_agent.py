@@ -99,7 +99,7 @@ def fates(result):
 def test_hello(machine):
     with machine.link() as link:
         hello = link.hello()
-    assert hello["version"] == 2 and hello["capabilities"] == 63 and hello["missing"] == ""
+    assert hello["version"] == 3 and hello["capabilities"] == 127 and hello["missing"] == ""
     assert hello["kernel"] == machine.guest.run("uname -r").strip()
     assert hello["boot_id"] == machine.guest.run("cat /proc/sys/kernel/random/boot_id").strip().replace("-", "")
     assert 500 << 8 < hello["ram_pages"] <= 512 << 8 and hello["page_bytes"] == PAGE

@@ -114,7 +114,7 @@ def test_says_what_it_cannot(machine):
     assert "[confidentiality]" in machine.guest.run("cat /sys/kernel/security/lockdown")
     with machine.link() as link:
         hello = link.hello()
-        assert hello["capabilities"] == wire.CAN_FREE
+        assert hello["capabilities"] == wire.CAN_FREE | wire.CAN_HINT
         assert hello["missing"] == f"the kernel is locked down (confidentiality): BPF may not read it; {INSTEAD}"
         with pytest.raises(wire.AgentError, match="locked down"):
             link.scan()
@@ -154,6 +154,22 @@ def test_free_ends_when_nothing_is_left(machine):
         assert freed["stopped"] == "nothing_left"
         link.ping()
     assert machine.call("sample")["unmapped"] <= 16 * MIB
+
+
+def test_goes_ahead_of_the_balloon_by_the_counter(machine, record_testsuite_property):
+    with machine.link() as link:
+        report = link.limit(wire.LIMIT_OFF, hint="cache")
+        assert (report["hint"], report["hint_origin"], report["notice"]) == ("cache", "host", "counter")
+        machine.call("read", 240 * MIB)
+        low = 512 * MIB - machine.call("sample")["nr_free_pages"] * PAGE - 96 * MIB
+        machine.guest.qmp("balloon", value=low)
+        try:
+            process.wait_for(lambda: machine.guest.qmp("query-balloon")["actual"] == low, 60, "the balloon is there")
+            report = link.report()
+        finally:
+            machine.guest.qmp("balloon", value=512 * MIB)
+        record_testsuite_property(f"degraded_hint_{machine.kernel}", report)
+        assert report["inflations"] >= 1 and report["ahead_bytes"] > 0 and report["inflate_bytes"] == wire.NO_LIMIT
 
 
 def test_never_swaps(machine):

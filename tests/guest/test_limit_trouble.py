@@ -57,7 +57,7 @@ def test_garbage_in_every_source(machine):
                               ("/etc/pagepact/agent.conf:2", "cache_limit", values["file"])):
         assert said(machine, where) == [f'pagepact-agent: {where}: {key} {limited.EXPECTED}, not "{value}": ignored\n']
     with machine.link() as link:
-        assert link.hello()["capabilities"] == 63
+        assert link.hello()["capabilities"] == 127
         assert len(said(machine, "")) == 4, "and what it serves"
         report = link.report()
         assert (report["limit_bytes"], report["limit_origin"], report["limit_state"]) == (None, "none", "off")
@@ -112,7 +112,8 @@ def test_what_the_host_says_wins_while_it_is_heard(machine):
         report = limit_bytes(link, 48 * MIB)
         assert (report["limit_bytes"], report["limit_origin"]) == (48 * MIB, "host")
         # No limit at all, so that nothing but the minute's end can wake the agent.
-        link.limit(wire.LIMIT_OFF)
+        report = link.limit(wire.LIMIT_OFF, hint="cache")
+        assert (report["hint"], report["hint_origin"]) == ("cache", "host")
         last = time.monotonic()
         machine.call("hollows", "/mnt/ext4/silence", own // (32 * MIB) + 3, 32 * MIB)
         machine.call("slurp_all", "/mnt/ext4/silence")
@@ -122,6 +123,7 @@ def test_what_the_host_says_wins_while_it_is_heard(machine):
         assert time.monotonic() - last >= 59
         report = link.report()
         assert (report["limit_bytes"], report["limit_origin"]) == (own, "cmdline")
+        assert (report["hint"], report["hint_origin"]) == ("none", "none")
 
 
 # ---------------------------------------------------------------- limits that make no sense, and files that go

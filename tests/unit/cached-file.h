@@ -78,4 +78,10 @@ static unsigned cached_count(void)
 	return count;
 }
 
+/* The kernel of the machine that the tests run on takes some of what nobody uses at any time. */
+static void assert_cached(unsigned count, unsigned expected)
+{
+	assert_in_range(count, expected - expected / 10, expected);
+}
+
 #endif

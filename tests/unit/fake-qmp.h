@@ -30,6 +30,7 @@ struct fake {
 	size_t size;
 	const char *drip;
 	uint64_t drip_usec;
+	void (*on_data)(struct fake *fake); /* after each piece that came */
 };
 
 struct client {
@@ -102,7 +103,18 @@ static int fake_data(sd_event_source *source, int fd, uint32_t revents, void *us
 		fake->received[0] = '\0';
 		fake_send(fake, "{\"return\": {}, \"id\": 1}\n");
 	}
+	if (fake->on_data)
+		fake->on_data(fake);
 	return 0;
+}
+
+static void fake_hang_up(struct fake *fake)
+{
+	fake->data_source = sd_event_source_disable_unref(fake->data_source);
+	fake->drip_source = sd_event_source_disable_unref(fake->drip_source);
+	if (fake->fd >= 0)
+		close(fake->fd);
+	fake->fd = -1;
 }
 
 static int fake_accept(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -111,6 +123,10 @@ static int fake_accept(sd_event_source *source, int fd, uint32_t revents, void *
 
 	(void)source;
 	(void)revents;
+	/* A client that came back. */
+	if (fake->fd >= 0)
+		fake_hang_up(fake);
+	fake->size = 0;
 	fake->fd = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 	assert_true(fake->fd >= 0);
 	assert_true(sd_event_add_io(event, &fake->data_source, fake->fd, EPOLLIN, fake_data,
@@ -136,15 +152,6 @@ static void fake_start(struct fake *fake, const char *greeting)
 	assert_int_equal(listen(fake->listener, 1), 0);
 	assert_true(sd_event_add_io(event, &fake->accept_source, fake->listener, EPOLLIN,
 				    fake_accept, fake) >= 0);
-}
-
-static void fake_hang_up(struct fake *fake)
-{
-	fake->data_source = sd_event_source_disable_unref(fake->data_source);
-	fake->drip_source = sd_event_source_disable_unref(fake->drip_source);
-	if (fake->fd >= 0)
-		close(fake->fd);
-	fake->fd = -1;
 }
 
 static void fake_stop(struct fake *fake)

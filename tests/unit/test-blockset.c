@@ -128,6 +128,14 @@ static void test_runs_against_array(void **state)
 			assert_int_equal(plain[run.start + run.count], 0);
 		}
 		assert_null(memchr(plain + at, 1, BLOCKS - at));
+
+		_cleanup_free_ struct block_run *runs = NULL;
+		size_t n, i = 0;
+
+		assert_int_equal(blockset_runs(set, &runs, &n), 0);
+		for (at = 0; blockset_next_run(set, at, &run); at = run.start + run.count, i++)
+			assert_memory_equal(&runs[i], &run, sizeof(run));
+		assert_int_equal(i, n);
 	}
 }
 

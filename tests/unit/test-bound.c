@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "cached-file.h"
+#include "fake-balloon.h"
 #include "guest/bound.h"
 
 #define VMSTAT	"/sys/devices/system/node/node0/vmstat"
@@ -14,6 +15,7 @@ static struct mounts mounts;
 static struct heat heat;
 static struct shed shed;
 static struct bound bound;
+static struct ahead ahead;
 static const struct ram ram = { .ranges = { { 0, 4096, 0 } }, .count = 1, .pages = 4096 };
 
 static void tell(uint64_t pages)
@@ -57,7 +59,8 @@ static int setup(void **state)
 	heat = (struct heat){ .watch = (struct watch *)&added, .hot_sec = 30 };
 	shed = (struct shed){ .batch.mounts = &mounts, .heat = &heat, .nodes = &nodes };
 	shed_init(&shed);
-	bound_init(&bound, &shed, &nodes, &ram, &settings, 0);
+	ahead = (struct ahead){ .hint = WIRE_HINT_NONE };
+	bound_init(&bound, &shed, &nodes, &ram, &ahead, &settings, 0);
 	limit_set(0);
 	return 0;
 }
@@ -298,7 +301,7 @@ static void test_a_sweep_ends_before_what_it_finds_goes(void **state)
 		added += much ? 1024 : 1023;
 		turns(1);
 		assert_int_equal(shed.queues[SHED_FRESH].pages, much ? 0 : 100);
-		turns(1);
+		turns(20);
 		assert_int_equal(shed.queues[SHED_FRESH].pages, 0);
 	}
 }
@@ -394,7 +397,7 @@ static void test_the_quota_of_bytes_is_used_up_and_comes_back(void **state)
 	file_turn();
 	evicted = shed.evicted_pages;
 	assert_in_range(evicted, 1, FAKE_FRAMES - 1);
-	assert_int_equal(cached_count(), FAKE_FRAMES - evicted);
+	assert_cached(cached_count(), FAKE_FRAMES - evicted);
 	assert_true(bound.quota_bytes < 0);
 	file_turn();
 	assert_int_equal(shed.evicted_pages, evicted);
@@ -456,6 +459,144 @@ static void test_what_the_host_does_not_hold_goes_last(void **state)
 	assert_true(shed.queues[SHED_FRESH].pages > 0);
 }
 
+static void inflate(uint64_t pages)
+{
+	ahead.view = (struct balloon_view){ .inflates = pages > 0, .left_pages = pages };
+	ahead.new_pages = pages;
+	ahead.allowed_pages = 0;
+}
+
+/* No limit, and pages that are told are kept in mind all the same. */
+static void test_a_hint_keeps_the_queues_filled(void **state)
+{
+	(void)state;
+	come(100);
+	shed_forget(&shed);
+	ahead.hint = WIRE_HINT_CACHE;
+	tell(20000);
+	come(100);
+	uint64_t wait = turns_to_wait();
+	assert_int_equal(shed.queues[SHED_FRESH].pages, 100);
+	assert_int_equal(bound.state, WIRE_STATE_OFF);
+	assert_int_equal(wait, BOUND_NEVER);
+	assert_false(shed.incomplete);
+	ahead.hint = WIRE_HINT_NONE;
+	turns(1);
+	assert_true(shed.incomplete);
+}
+
+/* Of what came and was never asked for, the queue has no more than may be there. */
+static void test_a_hint_forgets_history(void **state)
+{
+	(void)state;
+	ahead.hint = WIRE_HINT_CACHE;
+	tell(1000);
+	turns_to_wait();
+	shed.incomplete = false;
+	for (int i = 0; i < 30; i++) {
+		come(100);
+		turns_to_wait();
+	}
+	assert_in_range(shed.queues[SHED_FRESH].pages, 1500, 2000);
+	assert_true(shed.incomplete);
+	/* A limit takes them in their order. */
+	limit_set(5000);
+	for (int i = 0; i < 30; i++) {
+		come(100);
+		turns(1);
+	}
+	assert_in_range(shed.queues[SHED_FRESH].pages, 2001, 6000);
+}
+
+/* There may be more than the queues hold: then each of them would find more, for nobody. */
+static void test_a_hint_alone_sweeps_once(void **state)
+{
+	(void)state;
+	ahead.hint = WIRE_HINT_CACHE;
+	tell(20000);
+	turns_to_wait();
+	assert_true(bound.sweep_due_usec > 0);
+	for (int i = 0; i < 3; i++) {
+		shed.incomplete = true;
+		bound.sweep_due_usec = 1;
+		turns_to_wait();
+		assert_int_equal(bound.sweep_due_usec, 1);
+	}
+	/* Nor after a request that took all. */
+	bound_emptied(&bound);
+	turns_to_wait();
+	assert_int_equal(bound.sweep_due_usec, 1);
+	/* A balloon finds nothing, and there is little. */
+	inflate(10);
+	turns(3);
+	assert_int_equal(bound.sweep_due_usec, 1);
+	tell(MANAGED / 8);
+	turns(3);
+	assert_true(bound.sweep_due_usec > 1);
+}
+
+static void test_what_a_balloon_is_to_take_goes(void **state)
+{
+	(void)state;
+	ahead.hint = WIRE_HINT_CACHE;
+	cached_file_make(&shed);
+	tell(4000);
+	inflate(10);
+	while (!shed.evicted_pages)
+		file_turn();
+	/* A piece goes whole. */
+	assert_in_range(shed.evicted_pages, 10, FAKE_FRAMES - 1);
+	assert_int_equal(ahead.evicted_pages, shed.evicted_pages);
+	assert_false(ahead.is_short);
+	assert_int_equal(bound.state, WIRE_STATE_OFF);
+	/* Enough is free. */
+	inflate(0);
+	uint64_t evicted = shed.evicted_pages;
+	file_turn();
+	assert_int_equal(shed.evicted_pages, evicted);
+}
+
+/* What it does not find, the kernel would take from anywhere. */
+static void test_a_brake_does_not_stop_it(void **state)
+{
+	(void)state;
+	limit_set(3000);
+	ahead.hint = WIRE_HINT_CACHE;
+	cached_file_make(&shed);
+	tell(4000);
+	bound.brake.until_usec = UINT64_MAX;
+	file_turn();
+	assert_int_equal(shed.evicted_pages, 0);
+	inflate(10);
+	while (!shed.evicted_pages)
+		file_turn();
+	assert_int_equal(bound.state, WIRE_STATE_BRAKED);
+	assert_int_equal(ahead.evicted_pages, shed.evicted_pages);
+	/* A quota does. */
+	uint64_t evicted = shed.evicted_pages;
+	inflate(10);
+	bound.quota_bytes = -(int64_t)(10u << 30);
+	file_turn();
+	assert_int_equal(shed.evicted_pages, evicted);
+	assert_true(ahead.is_short);
+}
+
+/* One eviction serves both. */
+static void test_what_goes_ahead_counts_for_the_limit(void **state)
+{
+	(void)state;
+	limit_set(3990);
+	ahead.hint = WIRE_HINT_CACHE;
+	cached_file_make(&shed);
+	tell(4000);
+	inflate(300);
+	while (!shed.evicted_pages)
+		file_turn();
+	assert_in_range(shed.evicted_pages, 300, FAKE_FRAMES - 1);
+	assert_int_equal(shed_goal_left(&bound.goal), 0);
+	assert_int_equal(bound.state, WIRE_STATE_UNDER);
+}
+
 static void test_room_is_that_of_the_fullest_node(void **state)
 {
 	(void)state;
@@ -510,6 +651,15 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_after_eviction_it_looks_each_second, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_what_the_host_does_not_hold_goes_last, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_hint_keeps_the_queues_filled, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_hint_alone_sweeps_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_hint_forgets_history, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_a_balloon_is_to_take_goes, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_brake_does_not_stop_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_goes_ahead_counts_for_the_limit, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_room_is_that_of_the_fullest_node, setup,
 						teardown),

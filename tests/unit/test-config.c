@@ -54,7 +54,8 @@ static void test_whole(void **state)
 			     "trusted_processes = process_api agent-x\n");
 	put("vms.d/b.conf", "[vm]\r\nname = alpha\r\nqmp = /run/alpha.sock\r\n"
 			    "agent = serial:/run/agent.sock\r\nact = yes   # default no\r\n"
-			    "domain = blue\r\ncache_limit = 12.5%\r\n");
+			    "domain = blue\r\ncache_limit = 12.5%\r\nreclaim_cache_first = no\r\n"
+			    "balloon_floor = 25%\r\n");
 	put("vms.d/a.conf", "[ vm ] ; is not a comment here\n");
 	put("vms.d/c.conf", "; nothing but the socket\n\n  [vm]  # its own\n  qmp=/run/c.sock");
 	put("vms.d/readme", "nonsense");
@@ -76,6 +77,10 @@ static void test_whole(void **state)
 	assert_int_equal(config.vms[0].cache_limit.kind, LIMIT_TEXT_PERMILLE);
 	assert_int_equal(config.vms[0].cache_limit.permille, 125);
 	assert_int_equal(config.vms[1].cache_limit.kind, LIMIT_TEXT_DEFAULT);
+	assert_int_equal(config.vms[0].cache_first, CONFIG_NO);
+	assert_int_equal(config.vms[0].balloon_floor.permille, 250);
+	assert_int_equal(config.vms[1].balloon_floor.kind, LIMIT_TEXT_DEFAULT);
+	assert_int_equal(config.vms[1].cache_first, CONFIG_UNSET);
 	assert_string_equal(config.vms[1].name, "c");
 	assert_int_equal(config.vms[1].agent.scheme, URL_NONE);
 	assert_false(config.vms[1].act);
@@ -116,6 +121,12 @@ static void test_refusals(void **state)
 		{ "[vm]\nqmp = /a\ndomain = ../x\n", ":3: ", "is no name" },
 		{ "[vm]\nqmp = /a\ncache_limit = 200%\n", ":3: ", "not \"200%\"" },
 		{ "[vm]\nqmp = /a\ncache_limit =\n", ":3: ", "cache_limit must be" },
+		{ "[vm]\nqmp = /a\nballoon_floor = 101%\n", ":3: ", "not \"101%\"" },
+		{ "[vm]\nqmp = /a\nballoon_floor = off\n", ":3: ", "balloon_floor must be" },
+		{ "[vm]\nqmp = /a\nballoon_floor = default\n", ":3: ", "balloon_floor must be" },
+		{ "[vm]\nqmp = /a\nballoon_floor = 0\n", ":3: ", "balloon_floor must be" },
+		{ "[vm]\nqmp = /a\nballoon_floor =\n", ":3: ", "balloon_floor must be" },
+		{ "[vm]\nqmp = /a\nreclaim_cache_first = maybe\n", ":3: ", "must be yes or no" },
 		{ "[vm\nqmp = /a\n", ":1: ", "must end with ]" },
 		{ "[vm]\nqmp /a\n", ":2: ", "KEY = VALUE" },
 		{ "[vm]\n= /a\n", ":2: ", "no key" },

@@ -75,6 +75,36 @@ static void test_names_that_look_like_options(void **state)
 	assert_false(ctl.json);
 }
 
+/* "-256M" is a change of size, wherever it stands; it is no option, and no other number. */
+static void test_signed_numbers(void **state)
+{
+	static const char *const lines[][WORDS_MAX] = {
+		{ "balloon", "a", "-256M" },
+		{ "balloon", "a", "-256M", "--dry-run" },
+		{ "balloon", "--dry-run", "a", "-256M" },
+		{ "balloon", "a", "--cache", "only", "-256M" },
+		{ "balloon", "--", "a", "-256M" },
+	};
+	struct ctl ctl = { 0 };
+	struct args args;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		assert_int_equal(parse_verb(lines[i], &ctl, &args), 0);
+		assert_int_equal(args.n_args, 2);
+		assert_string_equal(args.arg[0], "a");
+		assert_string_equal(args.arg[1], "-256M");
+	}
+	assert_int_equal(
+		parse_verb((const char *const[WORDS_MAX]){ "balloon", "a", "--timeout", "-5" },
+			   &ctl, &args),
+		0);
+	assert_string_equal(args.option[3], "-5");
+	assert_int_equal(
+		parse_verb((const char *const[WORDS_MAX]){ "balloon", "a", "-x" }, &ctl, &args),
+		-EINVAL);
+}
+
 static void test_refused(void **state)
 {
 	static const char *const lines[][WORDS_MAX] = {
@@ -178,6 +208,7 @@ int main(void)
 		cmocka_unit_test(test_accepted),
 		cmocka_unit_test(test_bytes_of_reclaim),
 		cmocka_unit_test(test_names_that_look_like_options),
+		cmocka_unit_test(test_signed_numbers),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_global),
 		cmocka_unit_test(test_numbers),

@@ -7,6 +7,8 @@
 #include "host/inventory.h"
 #include "host/port.h"
 
+#define UUID "5c8f0d4e-7f1c-4b7e-9d0e-3f1f4a3b2c1d"
+
 /* What the callbacks of one guest have said. */
 struct guest {
 	char folder[64];
@@ -152,6 +154,11 @@ static void check_machine(const struct inventory *inventory)
 	assert_false(inventory->memdevs[0].hugetlb);
 	assert_true(inventory->balloon);
 	assert_true(inventory->free_page_reporting);
+	assert_true(inventory->deflate_on_oom);
+	assert_string_equal(inventory->balloon_path, "/machine/peripheral-anon/device[2]");
+	assert_string_equal(inventory->uuid, UUID);
+	assert_false(inventory->vfio);
+	assert_false(inventory->confidential);
 	assert_int_equal(inventory->balloon_bytes, 64 << 20);
 	assert_string_equal(inventory->balloon_reason, "");
 	assert_int_equal(inventory->block_jobs, 0);
@@ -257,7 +264,9 @@ static void test_full_guest(void **state)
 			    "-device",
 			    "scsi-hd,drive=n3,serial=scsi,bus=scsi0.0,id=sd0",
 			    "-device",
-			    "virtio-balloon-pci,free-page-reporting=on,addr=9",
+			    "virtio-balloon-pci,free-page-reporting=on,deflate-on-oom=on,addr=9",
+			    "-uuid",
+			    UUID,
 			    NULL });
 	/* The firmware numbers the buses when it gets there, each as 255 first. */
 	end = test_now() + 5000000;
@@ -303,6 +312,8 @@ static void test_port(void **state)
 	assert_string_equal(inventory->memdevs[0].type, "memory-backend-ram");
 	assert_false(inventory->balloon);
 	assert_non_null(strstr(inventory->balloon_reason, "balloon"));
+	assert_string_equal(inventory->balloon_path, "");
+	assert_string_equal(inventory->uuid, "");
 	assert_int_equal(inventory->n_disks, 0);
 	assert_true(inventory->serial.controller);
 	assert_string_equal(inventory->serial.bus, "vs0.0");

@@ -4,7 +4,16 @@
 #include "host/inventory-build.h"
 #include "host/port.h"
 
-/* Plays QEMU: every question gets @answer, or the one given for its command. */
+/* Whether a key is the question's command, or what it asks for: a property, or a folder to list. */
+static bool is_about(const char *key, const char *command, const json_t *arguments)
+{
+	const json_t *property = json_object_get(arguments, "property");
+	const char *what = json_string_value(property ?: json_object_get(arguments, "path"));
+
+	return strcmp(key, command) == 0 || (what && strcmp(key, what) == 0);
+}
+
+/* Plays QEMU: every question gets @fallback, or what was given for it; "-" refuses. */
 static struct inventory_build *play(const char *const *answers, const char *fallback)
 {
 	struct inventory_build *build = inventory_build_new();
@@ -17,10 +26,14 @@ static struct inventory_build *play(const char *const *answers, const char *fall
 		const char *text = fallback;
 		json_t *value;
 
-		json_decref(arguments);
 		for (size_t i = 0; answers && answers[i]; i += 2)
-			if (strcmp(answers[i], command) == 0)
+			if (is_about(answers[i], command, arguments))
 				text = answers[i + 1];
+		json_decref(arguments);
+		if (text[0] == '-') {
+			inventory_build_refusal(build, "GenericError", text + 1);
+			continue;
+		}
 		value = json_loads(text, JSON_DECODE_ANY, NULL);
 		assert_non_null(value);
 		inventory_build_answer(build, value);
@@ -99,6 +112,7 @@ static void test_unknown_is_unsafe(void **state)
 
 	(void)state;
 	build = play(NULL, "null");
+	assert_true(build->inventory->vfio);
 	assert_true(build->inventory->migrating);
 	assert_int_equal(build->inventory->block_jobs, 1);
 	inventory_build_free(build);
@@ -110,6 +124,125 @@ static void test_unknown_is_unsafe(void **state)
 	build = play(answers, "null");
 	assert_false(build->inventory->migrating);
 	inventory_build_free(build);
+}
+
+static bool has_note(const struct inventory *inventory, const char *text)
+{
+	for (size_t i = 0; i < inventory->n_notes; i++)
+		if (strstr(inventory->notes[i], text))
+			return true;
+	return false;
+}
+
+static void test_uuid(void **state)
+{
+	static const char *const uuids[][2] = {
+		{ "{\"UUID\": \"5c8f0d4e-7f1c-4b7e-9d0e-3f1f4a3b2c1d\"}",
+		  "5c8f0d4e-7f1c-4b7e-9d0e-3f1f4a3b2c1d" },
+		{ "{\"UUID\": \"00000000-0000-0000-0000-000000000000\"}", "" },
+		{ "{\"UUID\": \"5c8f0d4e-7f1c-4b7e-9d0e-3f1f4a3b2c1d-and-more\"}", "" },
+		{ "7", "" },
+		{ "-unknown command", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(uuids) / sizeof(*uuids); i++) {
+		const char *answers[] = { "query-uuid", uuids[i][0], NULL };
+		struct inventory_build *build = play(answers, "[]");
+
+		assert_string_equal(build->inventory->uuid, uuids[i][1]);
+		assert_int_equal(has_note(build->inventory, "query-uuid"), i >= 2);
+		inventory_build_free(build);
+	}
+}
+
+#define DEVICE(type) "[{\"name\": \"device[0]\", \"type\": \"child<" type ">\"}]"
+
+static void test_balloon_device(void **state)
+{
+	const char *answers[] = {
+		"/machine/peripheral-anon",
+		DEVICE("virtio-balloon-pci"),
+		"deflate-on-oom",
+		"true",
+		"free-page-reporting",
+		"true",
+		"/machine/peripheral",
+		DEVICE("virtio-balloon-pci-transitional"),
+		NULL,
+	};
+	struct inventory_build *build;
+
+	(void)state;
+	/* The first one: QEMU has no second. */
+	build = play(answers, "[]");
+	assert_string_equal(build->inventory->balloon_path, "/machine/peripheral/device[0]");
+	assert_true(build->inventory->deflate_on_oom);
+	assert_true(build->inventory->free_page_reporting);
+	inventory_build_free(build);
+	answers[7] = "[]";
+	answers[3] = "-Property not found";
+	build = play(answers, "[]");
+	assert_string_equal(build->inventory->balloon_path, "/machine/peripheral-anon/device[0]");
+	assert_false(build->inventory->deflate_on_oom);
+	assert_true(build->inventory->free_page_reporting);
+	inventory_build_free(build);
+}
+
+/* Only two lists without such a device say that nothing is passed through. */
+static void test_vfio(void **state)
+{
+	static const struct {
+		const char *named, *anonymous;
+		bool vfio, note;
+	} lists[] = {
+		{ "[]", "[]", false, false },
+		{ DEVICE("virtio-net-pci"), DEVICE("nvfio-pci"), false, false },
+		{ DEVICE("vfio-pci"), "[]", true, false },
+		{ "[]", DEVICE("vfio-pci-nohotplug"), true, false },
+		{ "[]", "[{\"type\": \"child<vfio-\"}]", true, false },
+		{ DEVICE("vfio-ap"), "-no", true, true },
+		{ "[]", "-no", true, true },
+		{ "{}", "[]", true, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
+		const char *answers[] = { "/machine/peripheral", lists[i].named,
+					  "/machine/peripheral-anon", lists[i].anonymous, NULL };
+		struct inventory_build *build = play(answers, "[]");
+
+		assert_int_equal(build->inventory->vfio, lists[i].vfio);
+		assert_int_equal(has_note(build->inventory, "qom-list") ||
+					 has_note(build->inventory, "no list"),
+				 lists[i].note);
+		inventory_build_free(build);
+	}
+}
+
+static void test_confidential(void **state)
+{
+	static const struct {
+		const char *answer;
+		bool confidential, note;
+	} links[] = {
+		{ "\"\"", false, false },
+		{ "null", false, false },
+		{ "-Property '.confidential-guest-support' not found", false, false },
+		{ "\"/objects/sev0\"", true, false },
+		{ "-Insufficient permission", true, true },
+		{ "7", true, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(links) / sizeof(*links); i++) {
+		const char *answers[] = { "confidential-guest-support", links[i].answer, NULL };
+		struct inventory_build *build = play(answers, "[]");
+
+		assert_int_equal(build->inventory->confidential, links[i].confidential);
+		assert_int_equal(has_note(build->inventory, "confidential"), links[i].note);
+		inventory_build_free(build);
+	}
 }
 
 #define LAYER                                                                                      \
@@ -217,6 +350,10 @@ int main(void)
 		cmocka_unit_test(test_hostile_answers),
 		cmocka_unit_test(test_balloon_range),
 		cmocka_unit_test(test_unknown_is_unsafe),
+		cmocka_unit_test(test_uuid),
+		cmocka_unit_test(test_balloon_device),
+		cmocka_unit_test(test_vfio),
+		cmocka_unit_test(test_confidential),
 		cmocka_unit_test(test_chains),
 		cmocka_unit_test(test_many_disks),
 		cmocka_unit_test(test_blockstats_answers),

@@ -138,9 +138,45 @@ static void test_order_to_free(void **state)
 	json_decref(reply);
 }
 
+static void test_balloon(void **state)
+{
+	struct ledger_entry *e = ledger_add(&ledger, "");
+	struct balloon_result result = { .vm = (char *)"alpha",
+					 .order = 1,
+					 .asked_bytes = 512 << 20,
+					 .original_bytes = 1024 << 20,
+					 .from_bytes = 1024 << 20,
+					 .actual_bytes = 700 << 20,
+					 .floor = { 700 << 20, BALLOON_FLOOR_AGENT },
+					 .state = BALLOON_FLOOR,
+					 .reason = "the floor has come up",
+					 .notes = json_pack("[s]", "something to know") };
+	json_t *json;
+
+	(void)state;
+	e->balloon = balloon_result_copy(&result);
+	json_decref(result.notes);
+	json = ledger_order_json(e);
+	assert_string_equal(json_string_value(json_object_get(json, "action")), "balloon");
+	assert_true(json_is_null(json_object_get(json, "step")));
+	json_decref(json);
+	assert_ptr_equal(ledger_change(&ledger, e->id), e);
+	assert_null(ledger_change(&ledger, e->id + 1));
+	assert_null(ledger_change(&ledger, 0));
+	json = ledger_explain_json(e);
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(json, "inputs"), "state")),
+		"floor");
+	assert_true(json_is_null(
+		json_object_get(json_object_get(json, "inputs"), "host_returned_bytes")));
+	assert_int_equal(json_array_size(json_object_get(json, "text")), 6);
+	json_decref(json);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(test_balloon, teardown),
 		cmocka_unit_test_teardown(test_find, teardown),
 		cmocka_unit_test_teardown(test_order, teardown),
 		cmocka_unit_test_teardown(test_explain, teardown),

@@ -169,13 +169,62 @@ static void test_bool(void **state)
 	}
 }
 
+static void test_size_text(void **state)
+{
+	static const struct {
+		const char *text;
+		int result;
+		struct size_text size;
+		int applied;
+		uint64_t bytes; /* of 1000, where max is 4096 */
+	} cases[] = {
+		{ "512", 0, { SIZE_TEXT_BYTES, 512 }, 0, 512 },
+		{ "2k", 0, { SIZE_TEXT_BYTES, 2048 }, 0, 2048 },
+		{ "-999", 0, { SIZE_TEXT_LESS, 999 }, 0, 1 },
+		{ "-1000", 0, { SIZE_TEXT_LESS, 1000 }, -ERANGE, 0 },
+		{ "-1G", 0, { SIZE_TEXT_LESS, 1 << 30 }, -ERANGE, 0 },
+		{ "+24", 0, { SIZE_TEXT_MORE, 24 }, 0, 1024 },
+		{ "+9223372036854775807", 0, { SIZE_TEXT_MORE, INT64_MAX }, -ERANGE, 0 },
+		{ "max", 0, { SIZE_TEXT_MAX, 0 }, 0, 4096 },
+		{ "9223372036854775808", -ERANGE, { 0 }, 0, 0 },
+		{ "99999999999999999999T", -ERANGE, { 0 }, 0, 0 },
+		{ "0", -EINVAL, { 0 }, 0, 0 },
+		{ "-0", -EINVAL, { 0 }, 0, 0 },
+		{ "", -EINVAL, { 0 }, 0, 0 },
+		{ "-", -EINVAL, { 0 }, 0, 0 },
+		{ "--1M", -EINVAL, { 0 }, 0, 0 },
+		{ "+-1M", -EINVAL, { 0 }, 0, 0 },
+		{ "1.5G", -EINVAL, { 0 }, 0, 0 },
+		{ "50%", -EINVAL, { 0 }, 0, 0 },
+		{ "MAX", -EINVAL, { 0 }, 0, 0 },
+		{ "maximum", -EINVAL, { 0 }, 0, 0 },
+		{ "-max", -EINVAL, { 0 }, 0, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct size_text size = { .kind = SIZE_TEXT_MAX, .bytes = UNTOUCHED };
+		uint64_t bytes = UNTOUCHED;
+
+		if (size_text_parse(cases[i].text, &size) != cases[i].result)
+			fail_msg("\"%s\"", cases[i].text);
+		if (cases[i].result < 0) {
+			assert_int_equal(size.bytes, UNTOUCHED);
+			continue;
+		}
+		assert_int_equal(size.kind, cases[i].size.kind);
+		assert_int_equal(size.bytes, cases[i].size.bytes);
+		assert_int_equal(size_text_apply(&size, 1000, 4096, &bytes), cases[i].applied);
+		assert_int_equal(bytes, cases[i].applied < 0 ? UNTOUCHED : cases[i].bytes);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_u64),
-		cmocka_unit_test(test_size),
-		cmocka_unit_test(test_limit),
-		cmocka_unit_test(test_bool),
+		cmocka_unit_test(test_u64),	  cmocka_unit_test(test_size),
+		cmocka_unit_test(test_limit),	  cmocka_unit_test(test_bool),
+		cmocka_unit_test(test_size_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,6 +50,7 @@ static void assert_defaults(void)
 	assert_int_equal(settings.evict_bytes_per_sec, 4ull << 30);
 	assert_int_equal(settings.hot_sec, 30);
 	assert_true(settings.slab);
+	assert_false(settings.cache_first);
 }
 
 static void assert_warning(const char *text)
@@ -248,7 +249,7 @@ static void test_conf(void **state)
 	(void)state;
 	tree_put(CONF, "# ours\n[agent]\ncache_limit = 256M # enough\nscan_cpu_permille=1000\n"
 		       "evict_cpu_permille = 1\nevict_bytes_per_second = 1M\nhot_seconds = 120\n"
-		       "slab = no\n");
+		       "slab = no\nreclaim_cache_first = yes\n");
 	read_all();
 	assert_string_equal(warnings, "");
 	assert_limit(LIMIT_TEXT_BYTES, 256 << 20, WIRE_ORIGIN_FILE);
@@ -257,6 +258,7 @@ static void test_conf(void **state)
 	assert_int_equal(settings.evict_bytes_per_sec, 1 << 20);
 	assert_int_equal(settings.hot_sec, 120);
 	assert_false(settings.slab);
+	assert_true(settings.cache_first);
 	tree_put(CONF, "[agent]\ncache_limit = off\nslab = yes\n");
 	read_all();
 	assert_limit(LIMIT_TEXT_OFF, 0, WIRE_ORIGIN_FILE);
@@ -269,7 +271,7 @@ static void test_conf_bad(void **state)
 		       "scan_cpu_permille = 1001\nevict_cpu_permille = 5 %\n"
 		       "evict_bytes_per_second = 1048575\nhot_seconds = 121\n"
 		       "hot_seconds = -1\nslab = perhaps\nnonsense\ncpu = 3\n[other]\nslab = no\n"
-		       "[agent\nslab = no\n");
+		       "[agent\nslab = no\n[agent]\nreclaim_cache_first = first\n");
 	read_all();
 	assert_defaults();
 	assert_warning(CONF ":1: \"cache_limit\" is in section [], ignored");
@@ -290,7 +292,8 @@ static void test_conf_bad(void **state)
 	assert_warning(CONF ":14: \"slab\" is in section [other], ignored");
 	assert_warning(CONF ":15: a section must end with ]: line ignored\n");
 	assert_warning(CONF ":16: \"slab\" is in section [], ignored");
-	assert_int_equal(warnings_count, 16);
+	assert_warning(CONF ":18: reclaim_cache_first must be yes or no, not \"first\": ignored\n");
+	assert_int_equal(warnings_count, 17);
 }
 
 /* What is bad spoils nothing else. */
@@ -392,7 +395,7 @@ static void test_shipped(void **state)
 	assert_int_equal(settings.origin, WIRE_ORIGIN_FILE);
 	settings.origin = WIRE_ORIGIN_NONE;
 	assert_defaults();
-	assert_int_equal(keys, 6);
+	assert_int_equal(keys, 7);
 }
 
 int main(void)

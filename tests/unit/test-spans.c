@@ -202,6 +202,35 @@ static void test_sort_puts_the_oldest_first_and_keeps_order(void **state)
 	spans_done(&s);
 }
 
+static void test_sort_puts_what_is_worth_it_first(void **state)
+{
+	static const struct {
+		uint32_t count;
+		uint16_t age_sec;
+	} spans[] = { { 1, 40 }, { 20, 40 }, { 3, 90 }, { 300, 7 }, { 16, 60 }, { 300, 40 } };
+	static const uint64_t order[] = { 6, 2, 5, 4, 3, 1 };
+	struct spans s = { 0 };
+
+	(void)state;
+	for (unsigned i = 0; i < 6; i++) {
+		struct file_key key = key_of(i + 1);
+
+		assert_int_equal(spans_push(&s, &key, 0, spans[i].count, spans[i].age_sec), 0);
+	}
+	assert_int_equal(spans_sort(&s), 0);
+	for (unsigned i = 0; i < 6; i++)
+		expect(&s, order[i], 0, spans[order[i] - 1].count);
+	expect_empty(&s);
+
+	/* The extremes of both. */
+	push(&s, 1, 0, 1);
+	struct file_key key = key_of(2);
+	assert_int_equal(spans_push(&s, &key, 0, UINT16_MAX / 512 * 512, UINT16_MAX), 0);
+	assert_int_equal(spans_sort(&s), 0);
+	expect(&s, 2, 0, 512);
+	spans_done(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,6 +243,7 @@ int main(void)
 		cmocka_unit_test(test_too_many_files_are_refused),
 		cmocka_unit_test(test_another_generation_is_another_file),
 		cmocka_unit_test(test_sort_puts_the_oldest_first_and_keeps_order),
+		cmocka_unit_test(test_sort_puts_what_is_worth_it_first),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

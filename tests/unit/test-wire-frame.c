@@ -77,7 +77,7 @@ static uint32_t crc_slow(const uint8_t *bytes, size_t size, uint32_t crc)
 
 static void test_layout(void **state)
 {
-	static const uint8_t expected[20] = { 'P',  'G',  'P',	1,    0x0c, 0x0b, 2, 0, 0x08, 0x07,
+	static const uint8_t expected[20] = { 'P',  'G',  'P',	1,    0x0c, 0x0b, 3, 0, 0x08, 0x07,
 					      0x06, 0x05, 0x04, 0x03, 0x02, 0x01, 5, 0, 0,    0 };
 	uint8_t frame[WIRE_HEADER_BYTES + 5] = { [WIRE_HEADER_BYTES] = 'h', 'e', 'l', 'l', 'o' };
 	uint32_t crc;

@@ -35,16 +35,18 @@ static void test_limits(void **state)
 		struct wire_limit limit;
 		int result;
 	} cases[] = {
-		{ { WIRE_LIMIT_PERMILLE, 1, 0 }, 0 },
-		{ { WIRE_LIMIT_PERMILLE, 1000, 0 }, 0 },
-		{ { WIRE_LIMIT_PERMILLE, 1001, 0 }, -EBADMSG },
-		{ { WIRE_LIMIT_PERMILLE, 500, 1 }, -EBADMSG },
-		{ { WIRE_LIMIT_BYTES, 0, 1 }, 0 },
-		{ { WIRE_LIMIT_BYTES, 0, INT64_MAX }, 0 },
-		{ { WIRE_LIMIT_BYTES, 0, 1ull << 63 }, -EBADMSG },
-		{ { WIRE_LIMIT_BYTES, 1, 1 }, -EBADMSG },
-		{ { WIRE_LIMIT_OFF, 0, 1 }, -EBADMSG },
-		{ { WIRE_LIMIT_OFF, 1, 0 }, -EBADMSG },
+		{ { WIRE_LIMIT_PERMILLE, 1, 0, 0, 0 }, 0 },
+		{ { WIRE_LIMIT_PERMILLE, 1000, 0, 0, 0 }, 0 },
+		{ { WIRE_LIMIT_PERMILLE, 1001, 0, 0, 0 }, -EBADMSG },
+		{ { WIRE_LIMIT_PERMILLE, 500, 1, 0, 0 }, -EBADMSG },
+		{ { WIRE_LIMIT_BYTES, 0, 1, 0, 0 }, 0 },
+		{ { WIRE_LIMIT_BYTES, 0, INT64_MAX, 0, 0 }, 0 },
+		{ { WIRE_LIMIT_BYTES, 0, 1ull << 63, 0, 0 }, -EBADMSG },
+		{ { WIRE_LIMIT_BYTES, 1, 1, 0, 0 }, -EBADMSG },
+		{ { WIRE_LIMIT_OFF, 0, 1, 0, 0 }, -EBADMSG },
+		{ { WIRE_LIMIT_OFF, 1, 0, 0, 0 }, -EBADMSG },
+		{ { WIRE_LIMIT_OFF, .hint = WIRE_HINT_CACHE }, 0 },
+		{ { WIRE_LIMIT_OFF, .hint = WIRE_HINTS }, -EBADMSG },
 	};
 
 	(void)state;

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A guest full of cache that the host holds too is made smaller, cache first: what it reads again costs no storage."""
+import os
+import time
+from typing import NamedTuple
+
+from lab import cached_disk, oracle, process, warm, workload
+from lab.report import MIB, mib
+from lab.witness import Witness
+
+FILLED_SHARE = 0.9  # of the files, at least, is cached by the guest before
+EVICTED_SHARE = 0.5  # of what the guest has to give up
+
+
+class Sizes(NamedTuple):
+    """In MiB: of the guest, where it begins, where it ends; and how many files it reads."""
+    memory: int
+    start: int
+    end: int
+    files: int
+
+    @property
+    def bytes(self):
+        return self.files * cached_disk.FILE_BYTES
+
+
+LONG, QUICK = Sizes(2048, 1500, 500, 21), Sizes(1024, 800, 400, 10)
+
+
+def _forget(path):
+    """The host caches nothing of it: the first read is one from storage, and is seen to be."""
+    with open(path, "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _read(ballooned, paths):
+    """Seconds, and what it cost of storage."""
+    before = ballooned.guest.storage_read_bytes()
+    read = workload.read({ballooned.guest: paths}, 300)[ballooned.guest]
+    return read["seconds"], ballooned.guest.storage_read_bytes() - before
+
+
+def _classes(ballooned, answer):
+    """What the orders to the agent say of each class of memory."""
+    lines = ballooned.lab.pagepact("explain", str(answer["order"])).get("text", [])
+    for line in lines:
+        ballooned.report.say(f"  {line}")
+
+
+def _shrink(ballooned, size):
+    report = ballooned.report
+    start = time.monotonic()
+    answer = ballooned.resize(size, seconds=400)
+    report.measure("squeeze_seconds", time.monotonic() - start)
+    for name in ("steps", "evicted_bytes", "host_returned_bytes"):
+        report.measure(f"squeeze_{name}", answer.get(name))
+    report.say(f"  {answer['state']} ({answer['reason']}): {answer['steps']} steps, "
+               f"{mib(answer['evicted_bytes'])} evicted, {mib(answer['host_returned_bytes'] or 0)} less on the host, "
+               f"{report.measures['squeeze_seconds']:.1f} s")
+    report.check("squeeze_reached", int(answer["state"] == "reached"), "== 1")
+    _classes(ballooned, answer)
+    return answer
+
+
+def _squeeze(ballooned, sizes, image):
+    report, guest = ballooned.report, ballooned.guest
+    paths = cached_disk.mount(guest, sizes.files)
+    if ballooned.resize(sizes.start * MIB, "--cache", "off")["state"] != "reached":
+        raise RuntimeError("the guest is not made as large as it is to begin")
+    _forget(image)
+    _, cold = _read(ballooned, paths)
+    # Else nothing that follows could be seen.
+    report.check("squeeze_fill_disk_bytes", report.measure("squeeze_fill_disk_bytes", cold), f">= {sizes.bytes}")
+    cached = workload.cached_bytes(guest)
+    least = int(sizes.bytes * FILLED_SHARE)
+    report.check("squeeze_cached_bytes", report.measure("squeeze_cached_bytes", cached), f">= {least}")
+    # The host's DAMON thread takes some of it while it is read: that is no doing of ours, and mended.
+    with warm.whole(image) as again, warm.held(ballooned.lab.images):
+        report.measure("squeeze_host_read_again_bytes", again)
+        witness = Witness(ballooned.lab.directory, [image])
+        answer = _shrink(ballooned, sizes.end * MIB)
+        least = int((cached - sizes.end * MIB) * EVICTED_SHARE)
+        report.check("squeeze_evicted_bytes", answer["evicted_bytes"], f">= {least}")
+        report.check("squeeze_cached_after_bytes", workload.cached_bytes(guest), f"<= {sizes.end * MIB}")
+        after = oracle.host_resident(image)
+        report.measures["reread_seconds"], cost = _read(ballooned, paths)
+        witness.close()
+    taken = report.measure("squeeze_host_taken_bytes", oracle.size_bytes(witness.by_processes))
+    report.check("squeeze_host_taken_bytes", taken, "== 0")
+    report.measure("squeeze_host_lost_by_itself_bytes", oracle.size_bytes(witness.by_machine))
+    report.measure("reread_others_bytes", cost - (oracle.host_resident(image) & ~after).bit_count() * oracle.BLOCK)
+    report.check("reread_disk_bytes", report.measure("reread_disk_bytes", cost), "== 0")
+
+
+def squeeze(lab, report, ballooned):
+    report.head("A guest full of cache that the host holds too")
+    image = ballooned.guest.cached_disks[0]
+    ballooned.start_daemon()
+    ballooned.wait_known()
+    process.wait_for(lambda: ballooned.actual() == ballooned.memory, 10, "the guest is whole")
+    _squeeze(ballooned, QUICK if lab.quick else LONG, image)
+    report.check("squeeze_left_bytes", ballooned.give_back(), "== 0")
+    lab.stop_daemon()

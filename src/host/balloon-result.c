@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/balloon-result.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MIB(bytes) ((double)(bytes) / (1 << 20))
+
+struct balloon_result *balloon_result_copy(const struct balloon_result *result)
+{
+	struct balloon_result *copy = result ? malloc(sizeof(*copy)) : NULL;
+
+	if (!copy)
+		return NULL;
+	*copy = *result;
+	copy->vm = strdup(result->vm ? result->vm : "");
+	copy->notes = json_deep_copy(result->notes);
+	return copy->vm ? copy : balloon_result_free(copy);
+}
+
+struct balloon_result *balloon_result_free(struct balloon_result *result)
+{
+	if (!result)
+		return NULL;
+	free(result->vm);
+	json_decref(result->notes);
+	free(result);
+	return NULL;
+}
+
+json_t *balloon_result_json(const struct balloon_result *r)
+{
+	json_t *plain = json_pack(
+		"{ss? so sI sI sI sI sI sI ss ss sb ss? ss sI so si sI sb so}", "vm", r->vm,
+		"order", r->order ? json_integer((json_int_t)r->order) : json_null(), "asked_bytes",
+		(json_int_t)r->asked_bytes, "original_bytes", (json_int_t)r->original_bytes,
+		"from_bytes", (json_int_t)r->from_bytes, "actual_bytes",
+		(json_int_t)r->actual_bytes, "target_bytes", (json_int_t)r->target_bytes,
+		"floor_bytes", (json_int_t)r->floor.bytes, "floor_source",
+		balloon_floor_name(r->floor.source), "cache", balloon_cache_name(r->cache), "agent",
+		r->agent, "state", r->dry_run ? NULL : balloon_state_name(r->state), "reason",
+		r->reason, "evicted_bytes", (json_int_t)r->evicted_bytes, "host_returned_bytes",
+		r->returned_known ? json_integer((json_int_t)r->returned_bytes) : json_null(),
+		"steps", (int)r->steps, "usec", (json_int_t)r->usec, "dry_run", r->dry_run, "notes",
+		r->notes ? json_deep_copy(r->notes) : json_array());
+
+	return plain;
+}
+
+static void line_add(json_t *lines, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void line_add(json_t *lines, const char *format, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	json_array_append_new(lines, json_string(text));
+}
+
+void balloon_result_lines(const struct balloon_result *r, json_t *lines)
+{
+	const json_t *note;
+	size_t i;
+
+	line_add(lines, "Order %" PRIu64 " (balloon): %s was to have %.1f MiB, and had %.1f MiB.",
+		 r->order, r->vm, MIB(r->asked_bytes), MIB(r->from_bytes));
+	line_add(lines, "Before it was ever changed it had %.1f MiB; its floor was %.1f MiB (%s).",
+		 MIB(r->original_bytes), MIB(r->floor.bytes), balloon_floor_name(r->floor.source));
+	line_add(lines, "Page cache: %s; %s.", balloon_cache_name(r->cache),
+		 r->agent ? "its agent was asked to evict" : "no agent evicted");
+	line_add(lines, "In %u steps and %.1f s it came to %.1f MiB; %.1f MiB were evicted.",
+		 r->steps, (double)r->usec / 1e6, MIB(r->actual_bytes), MIB(r->evicted_bytes));
+	if (r->returned_known)
+		line_add(lines, "The host sees %.1f MiB returned.", MIB(r->returned_bytes));
+	line_add(lines, "It ended with: %s: %s.", balloon_state_name(r->state), r->reason);
+	json_array_foreach (r->notes, i, note)
+		line_add(lines, "Note: %s.", json_string_value(note));
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a resize asks of QEMU: the size, whether it migrates, and to set a target. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "host/json-get.h"
+#include "host/migrating.h"
+#include "host/resize-parts.h"
+
+/* Below balloon_rules.blind_usec: a late answer is not the end. */
+#define COMMAND_USEC (5 * (uint64_t)USEC_PER_SEC)
+
+void resize_command_cancel(struct resize *r)
+{
+	if (r->command && r->qmp == r->vm->qmp)
+		qmp_cancel(r->qmp, r->command);
+	r->command = 0;
+}
+
+/* Whether a command may be sent to whom it is for. Return: 0, -ENOTCONN or -ESTALE. */
+static int qemu_check(struct resize *r)
+{
+	if (!r->vm->qmp || !qmp_is_ready(r->vm->qmp))
+		return -ENOTCONN;
+	if (vm_pid(r->vm) == r->pid)
+		return 0;
+	resize_replaced(r);
+	return -ESTALE;
+}
+
+int resize_command(struct resize *r, const char *name, json_t *arguments, qmp_reply_fn *fn)
+{
+	int e = qemu_check(r);
+
+	if (e < 0) {
+		json_decref(arguments);
+		return e;
+	}
+	r->qmp = r->vm->qmp;
+	return qmp_command(r->qmp, name, arguments, now_usec() + COMMAND_USEC, fn, r, &r->command);
+}
+
+/* Return: whether QEMU said anything. */
+static bool answered(struct resize *r, const struct qmp_reply *reply)
+{
+	r->command = 0;
+	if (reply->result < 0 && reply->result != -EREMOTEIO)
+		return false;
+	r->seen.answered_usec = now_usec();
+	return true;
+}
+
+/* The guest writes it: a number that it cannot have is not used. */
+static void actual_see(struct resize *r, int64_t actual)
+{
+	const struct inventory *inv = r->vm->inventory;
+	uint64_t memory = inv ? inv->memory_bytes : r->goal.memory_bytes;
+
+	r->seen.actual_known = actual > 0 && (uint64_t)actual <= memory;
+	if (r->seen.actual_known)
+		r->seen.actual_bytes = (uint64_t)actual;
+	else
+		resize_note(r, "the guest claims %lld bytes of %llu: not used", (long long)actual,
+			    (unsigned long long)memory);
+}
+
+static void on_polled(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
+{
+	struct resize *r = userdata;
+	int64_t actual;
+
+	(void)qmp;
+	if (!answered(r, reply))
+		return;
+	if (reply->result < 0) {
+		resize_fail(r, reply->error);
+		return;
+	}
+	if (json_get_i64(reply->value, "actual", &actual)) {
+		actual_see(r, actual);
+	} else {
+		r->seen.actual_known = false;
+		resize_note(r, "QEMU's account of the guest's size is no number");
+	}
+	resize_polled(r);
+}
+
+void resize_poll(struct resize *r)
+{
+	(void)resize_command(r, "query-balloon", NULL, on_polled);
+}
+
+static void set_failed(struct resize *r, const char *why)
+{
+	char text[BALLOON_REASON_MAX];
+
+	snprintf(text, sizeof(text), "the target %.1f MiB could not be set: %s",
+		 (double)r->set_bytes / (1 << 20), why);
+	r->end.set = r->is_set_lost = false;
+	if (r->is_ending) {
+		resize_note(r, "%s", text);
+		/* What is given back is given back as soon as that can be. */
+		if (r->b->kept && r->set_bytes > balloon_target(r->b))
+			balloon_open(r->b, r->set_bytes);
+	} else
+		resize_fail(r, text);
+}
+
+/* An answer that does not come says nothing of what QEMU did: to set it again does no harm. */
+static void set_lost(struct resize *r)
+{
+	if (now_usec() > r->seen.answered_usec + balloon_rules_default.blind_usec)
+		set_failed(r, "QEMU does not answer");
+	else
+		r->is_set_lost = true;
+}
+
+bool resize_set_again(struct resize *r)
+{
+	if (!r->is_set_lost)
+		return false;
+	if (now_usec() > r->seen.answered_usec + balloon_rules_default.blind_usec)
+		set_failed(r, "QEMU does not answer");
+	else if (r->vm->qmp && qmp_is_ready(r->vm->qmp))
+		resize_set(r, r->set_bytes);
+	return true;
+}
+
+static void on_set(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
+{
+	struct resize *r = userdata;
+
+	(void)qmp;
+	if (!answered(r, reply)) {
+		set_lost(r);
+		return;
+	}
+	if (reply->result < 0) {
+		/* What QEMU has is the one before. */
+		(void)balloon_keep(r->b, r->goal.original_bytes, r->former_bytes);
+		set_failed(r, reply->error);
+		return;
+	}
+	log_info("%s: balloon target %.1f MiB", r->vm->config.name,
+		 (double)r->set_bytes / (1 << 20));
+	r->settle_until_usec = now_usec() + balloon_rules_default.settle_usec;
+	if (!r->is_ending)
+		resize_set_done(r);
+}
+
+static void target_set(struct resize *r)
+{
+	int e = qemu_check(r);
+
+	/* A guest that boots meanwhile has its original size, and keeps it. */
+	if (r->seen.restarted && r->set_bytes < r->goal.original_bytes)
+		r->set_bytes = r->end.bytes = r->goal.original_bytes;
+	r->former_bytes = r->b->kept ? balloon_target(r->b) : r->goal.original_bytes;
+	if (e >= 0)
+		e = balloon_keep(r->b, r->goal.original_bytes, r->set_bytes);
+	if (e == -ESTALE)
+		return;
+	if (e == -ENOTCONN) {
+		set_lost(r);
+		return;
+	}
+	if (e < 0) {
+		log_warning_errno(e, "%s: not resized: the journal in %s cannot be written: %m",
+				  r->vm->config.name, r->m->runtime_dir);
+		set_failed(r, "the journal cannot be written");
+		return;
+	}
+	e = resize_command(r, "balloon", json_pack("{sI}", "value", (json_int_t)r->set_bytes),
+			   on_set);
+	if (e < 0 && e != -ESTALE)
+		set_lost(r);
+}
+
+static void on_migrate(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
+{
+	struct resize *r = userdata;
+
+	(void)qmp;
+	if (!answered(r, reply)) {
+		set_lost(r);
+		return;
+	}
+	if (reply->result < 0) {
+		set_failed(r, reply->error);
+		return;
+	}
+	if (is_migrating(reply->value))
+		r->seen.migrating = true;
+	if (!r->seen.migrating) {
+		target_set(r);
+		return;
+	}
+	r->run.target_bytes = 0;
+	if (r->is_ending)
+		set_failed(r, "the guest is being migrated or saved");
+	else
+		resize_decide(r);
+}
+
+void resize_set(struct resize *r, uint64_t bytes)
+{
+	int e;
+
+	r->set_bytes = bytes;
+	r->is_set_lost = false;
+	e = resize_command(r, "query-migrate", NULL, on_migrate);
+	if (e < 0 && e != -ESTALE)
+		set_lost(r);
+}

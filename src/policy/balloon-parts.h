@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What balloon.c (phases) and balloon-end.c (how a resize ends) share, and nobody else. */
+#ifndef PAGEPACT_POLICY_BALLOON_PARTS_H
+#define PAGEPACT_POLICY_BALLOON_PARTS_H
+
+#include "policy/balloon.h"
+
+#define PAGE_BYTES 4096
+#define MIB(bytes) ((double)(bytes) / (1 << 20))
+
+/* One call of balloon_next(). */
+struct look {
+	const struct balloon_rules *rules;
+	const struct balloon_goal *goal;
+	struct balloon_run *run;
+	const struct balloon_seen *seen;
+	struct balloon_next *next;
+};
+
+static inline uint64_t look_least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static inline uint64_t look_most(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/** look_end() - decide for the end */
+void look_end(struct look *l, enum balloon_state state, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/** look_leave() - of a look_end(): the target to be set first */
+void look_leave(struct look *l, uint64_t bytes);
+
+void look_phase(struct look *l, enum balloon_phase phase);
+
+/** look_undo_step() - of a look_end(): give the last step back, and leave the guest alone */
+void look_undo_step(struct look *l);
+
+bool look_is_inflating(const struct look *l);
+
+/** look_reached() - the size now, as far as it can be true in a step */
+uint64_t look_reached(const struct look *l);
+
+/** look_trouble() - what ends a resize in any phase. Return: whether that was the end. */
+bool look_trouble(struct look *l);
+
+/** look_owner() - whether somebody else moves the size, during a step or between two; that was the
+ * end then */
+bool look_owner(struct look *l);
+
+#endif
