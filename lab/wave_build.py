@@ -75,6 +75,11 @@ def integral(rows, column):
     return sum((b[0] - a[0]) * (a[column] + b[column]) / 2 for a, b in zip(rows, rows[1:]))
 
 
+def until(rows, seconds):
+    """Those that are not of later."""
+    return [row for row in rows if row[0] <= seconds]
+
+
 def mean(rows, column):
     return integral(rows, column) / (rows[-1][0] - rows[0][0])
 
@@ -110,7 +115,7 @@ class Builder:
         name = f"{kind.name}{self._count}"
         try:
             guest = self.kept.thaw(self.lab, name, self.group)
-            variant = kind(guest)
+            variant = kind(self.lab, guest)
             # From here on: a variant may take a while to begin, and this machine takes the image's cache.
             with contextlib.closing(warm.Followed(guest.base)) as image:
                 variant.begin()
@@ -119,6 +124,7 @@ class Builder:
             found.told = getattr(variant, "told", None)
             found.troubles = guest.check_kernel_log()
         finally:
+            self.lab.stop_daemon()
             if name in self.lab.guests:
                 self.lab.guests.pop(name).kill()
             shutil.rmtree(self.lab.directory / name)
@@ -151,9 +157,9 @@ class Builder:
                     waves += 1
                 wanted = target(min(seconds, self.waves * self.period), self.period)
                 guest.qmp("balloon", value=wanted)
-            variant.tick()
             rows.append(_look(guest, image, seconds, wanted))
             if guest.done(ident, max(0.05, STEP_SECONDS - (time.monotonic() - start - seconds))):
+                rows.append(_look(guest, image, time.monotonic() - start, wanted))
                 return rows
 
 

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a guest does about its balloon in the scenario `wave`: nothing, or one of the things that there are to do."""
+import re
 import time
 
-from lab import process, wire
+from lab import oracle, process
 
 AGENT = "wave-agent"
 AGENT_SECONDS = 40
 # The hint is a setting, made long before: the agent has looked through the guest's memory, once, and waits.
 REST_SECONDS = 120
 REST_SHARE = 0.05  # of a CPU, answering included
-# The agent forgets what the host asked for after a minute of silence.
-ASK_SECONDS = 10
+REPORT_SECONDS = 30
+# pagepactd's own word, one line each time (hold.c).
+TOLD = r"%s: told of (\d+) blocks that the host holds\n"
 
 
 class Stock:
@@ -18,14 +20,11 @@ class Stock:
     letter, name, title = "b", "stock", "stock balloon"
     waves = True
 
-    def __init__(self, guest):
-        self.guest = guest
+    def __init__(self, lab, guest):
+        self.lab, self.guest = lab, guest
 
     def begin(self):
         """Before the build."""
-
-    def tick(self):
-        """Each time that the balloon's target may change."""
 
     def before_inflation(self):
         pass
@@ -56,51 +55,48 @@ class Zone(Stock):
 
 
 class Hint(Stock):
-    """The agent, told over its port, as pagepactd tells it, that cache is to go before the balloon's pages are taken;
-    alone: nothing tells it which of the cache the host holds as well."""
+    """What an operator does: pagepactd on the host, its agent in the guest, `pagepact hint VM cache`. The wave is somebody
+    else's; pagepactd moves no balloon here."""
     letter, name, title = "d", "hint", "cache-first hint"
 
     def begin(self):
         self.guest.begin(f"/run/lab/{AGENT} >/run/lab/{AGENT}.log 2>&1")
-        self._link = wire.Link(self.guest.agent_path)
-        process.wait_for(self._hello, AGENT_SECONDS, "the agent answers")
-        self.agree()
+        self.lab.write_config(only=[self.guest.name])
+        self.lab.start_daemon("--verbose", write_config=False)
+        self.lab.wait_agents(AGENT_SECONDS, only=[self.guest.name])
+        self.lab.pagepact("hint", self.guest.name, "cache")
+        process.wait_for(self._agrees, REPORT_SECONDS, "the agent takes the hint")
         process.wait_for(self._rests, REST_SECONDS, "the agent rests")
-        self._asked = time.monotonic()
+
+    def _agent(self):
+        """What the agent last said of itself, or nothing."""
+        vm = next(vm for vm in self.lab.pagepact("status")["vms"] if vm["name"] == self.guest.name)
+        return vm["report"]
 
     def _rests(self):
-        before, begun = self._link.report()["cpu_usec"], time.monotonic()
+        """By two reports a second apart."""
+        before, begun = self._reported(time.monotonic())["cpu_usec"], time.monotonic()
         time.sleep(1)
-        spent = (self._link.report()["cpu_usec"] - before) / 1e6
+        spent = (self._reported(time.monotonic())["cpu_usec"] - before) / 1e6
         return spent < REST_SHARE * (time.monotonic() - begun)
 
-    def _hello(self):
-        try:
-            return self._link.hello()
-        except TimeoutError:
-            return None
-
-    def agree(self):
-        """Ask for the hint; what the agent says then."""
-        told = wire.unreport(self._link.ask(wire.LIMIT, wire.limit(wire.LIMIT_GUEST, hint="cache"), wire.REPORT))
-        if (told["hint"], told["hint_origin"]) != ("cache", "host"):
-            raise RuntimeError(f"the agent does not take the hint: {told}")
-        return told
-
-    def tick(self):
-        if time.monotonic() - self._asked > ASK_SECONDS:
-            self._asked = time.monotonic()
-            self._link.send(wire.ASK)
-        try:
-            while True:
-                self._link.receive(0.001)
-        except TimeoutError:
-            pass
+    def _agrees(self):
+        told = self._agent()
+        return told and (told["hint"], told["hint_origin"]) == ("cache", "host")
 
     def end(self):
-        """What the agent says of the hint and of what it did for it."""
-        self.told = self._link.report()
-        self._link.close()
+        """What the agent says of the hint and of what it did for it, and how much it was told of what the host holds."""
+        self.told = self._reported(time.monotonic())
+        told = map(int, re.findall(TOLD % self.guest.name, self.lab.daemon_log.read_text()))
+        self.told["held_bytes"] = sum(told) * oracle.BLOCK
+        self.lab.stop_daemon()
+
+    def _reported(self, moment):
+        """What the agent says of itself, not before that."""
+        def found():
+            told = self._agent()
+            return told if told and time.monotonic() - told["age_usec"] / 1e6 >= moment else None
+        return process.wait_for(found, REPORT_SECONDS, "the agent reports")
 
 
 ALL = (Ample, Stock, Drop, Hint, Zone)

@@ -5,7 +5,7 @@ A guest of 2 GiB and two CPUs has read a kernel's source in, and builds a part o
 triangle between 1500 and 500 MB: (a) no balloon, (b) the stock balloon, (c) drop_caches before each inflation, (d) the
 cache-first hint, (e) vm.zone_reclaim_mode=1. Each build goes on from the same kept state (frozen.py), QEMU in a memory
 group that limits what the host can cache. (b), (c) and (d) take turns, each round in the other direction; (a) and (e)
-are in some of the rounds only. No agent runs but in (d), where the scenario itself asks it for the hint.
+are in some of the rounds only. Nothing of pagepact runs but in (d).
 
 What the host caches of the image is for its kernel to keep within the group's limit: it is not held there, as other
 scenarios do, but kept from the machine's own DAMON thread (warm.Followed), which took all of it in two minutes.
@@ -26,7 +26,7 @@ PERIOD_SECONDS = 10
 ROUNDS = 10
 SELDOM = 4  # rounds from one (a) and (e) to the next
 COUNTED_PERIOD_SECONDS = 16
-QUICK_PERIOD_SECONDS = 10
+QUICK_PERIOD_SECONDS = 6
 QUICK_FOLDER = "drivers/gpu"  # a fifth of the source in a twentieth of its files
 
 

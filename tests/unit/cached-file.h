@@ -79,7 +79,7 @@ static unsigned cached_count(void)
 }
 
 /* The kernel of the machine that the tests run on takes some of what nobody uses at any time. */
-static void assert_cached(unsigned count, unsigned expected)
+static void assert_cached(uint64_t count, uint64_t expected)
 {
 	assert_in_range(count, expected - expected / 10, expected);
 }
