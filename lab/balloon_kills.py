@@ -4,20 +4,17 @@ import signal
 import time
 
 from lab import process
-from lab.report import MIB
 
 KILLS, QUICK_KILLS = 200, 10
 MOST_SECONDS = 3  # a resize takes one to five
 ADOPTED_SECONDS, RESTORED_SECONDS = 5, 60
 GRACE_SECONDS = 1
 DEFAULT_GRACE_SECONDS = 60
-FLOOR_BYTES = 320 * MIB
 
 
 def _kill(ballooned):
     """Begin a resize, and kill the daemon in the midst; what the journal says then, and when it was."""
-    begun = ballooned.begin(ballooned.some_size(FLOOR_BYTES), "--cache", ballooned.draw.choice(("first", "off")))
-    ballooned.moment(MOST_SECONDS)
+    begun = ballooned.begin_midway(MOST_SECONDS, "--cache", ballooned.draw.choice(("first", "off")))
     ballooned.lab.stop_daemon(signal.SIGKILL)
     killed = time.monotonic()
     ballooned.finish(begun)

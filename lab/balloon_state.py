@@ -14,6 +14,8 @@ OPTIONS = {"balloon_options": "deflate-on-oom=on", "reboots": True, "traced": Fa
 BALLOON = "/machine/peripheral/balloon0"
 INTERVAL = "guest-stats-polling-interval"
 SETTLE_SECONDS = 30
+FLOOR_BYTES = 320 * MIB  # a guest of these has less in use
+MIDWAY_TRIES = 8
 ENDS = {2: "invalid", 4: "refused"}  # of pagepact, where it prints no answer
 
 
@@ -44,6 +46,18 @@ class Ballooned:
 
     def begin(self, size, *options):
         return self.lab.begin_pagepact("balloon", self.guest.name, size, *options)
+
+    def begin_midway(self, most, *options):
+        """A resize to some smaller size that has gone on for up to `most` seconds, and has not ended."""
+        for _ in range(MIDWAY_TRIES):
+            begun = self.begin(self.draw.randrange(FLOOR_BYTES, self.memory * 3 // 4), *options)
+            self.moment(most)
+            if begun[1].poll() is None:
+                return begun
+            self.finish(begun)
+            self.give_back()
+            most /= 2
+        raise RuntimeError(f"{self.guest.name}: no resize lasts long enough")
 
     def finish(self, begun, seconds=120):
         """The answer; where there is none, {"state": "invalid", "refused" or "lost", "reason"}."""

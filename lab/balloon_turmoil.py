@@ -10,18 +10,15 @@ from lab.report import MIB, table
 
 EACH, QUICK_EACH = 20, 1
 MOST_SECONDS = 2
-FLOOR_BYTES = 320 * MIB
 SAVE_SECONDS = 120
 KNOWN_SECONDS = 15  # the daemon looks at a machine every ten seconds, and after what QEMU tells of
 BOOT_SECONDS = 90
 
 
 def _begin(ballooned):
-    """A resize that makes the guest smaller, and some time."""
+    """A resize that makes the guest smaller, under way."""
     ballooned.wait_running()
-    begun = ballooned.begin(ballooned.some_size(FLOOR_BYTES) // 2 + FLOOR_BYTES // 2)
-    ballooned.moment(MOST_SECONDS)
-    return begun
+    return ballooned.begin_midway(MOST_SECONDS)
 
 
 def _wait_allowed(ballooned):

@@ -168,7 +168,8 @@ class Guest:
 
     def _cpu_arguments(self):
         if self.icount:
-            return ["-accel", "tcg,thread=single,tb-size=128", "-icount", "shift=3,sleep=on", "-cpu", "max", "-smp", "1"]
+            return ["-accel", "tcg,thread=single,tb-size=128", "-icount", "shift=3,sleep=on", "-rtc", "clock=vm",
+                    "-cpu", "max", "-smp", "1"]
         # CPUs that share a cache are not in two nodes: the kernel complains.
         smp = f"{self.smp},sockets={self.smp}" if self.numa else str(self.smp)
         if accel()[0] == "kvm":
