@@ -34,10 +34,10 @@
  * minute. Chosen, not measured. */
 #define MUCH_DIVISOR 8
 #define WINDOW_USEC  5000000u
-/* For a hint alone: to look at eight pages costs an emulated guest twice the instructions that the
- * kernel takes to evict one. Of less, and of less than the largest step, the kernel's own reclaim
- * is the cheaper one. */
-#define SWEEP_WORTH_DIVISOR 8
+/* Of a guest's memory, for a hint alone: where less is cached than that, what is short or not known
+ * is the kernel's to take. To look at eight pages costs an emulated guest twice the instructions
+ * that the kernel takes to evict one, and to open a file as many as it takes to evict ten. */
+#define WORTH_DIVISOR 4
 /* What has been mapped since is in the queue, too. */
 #define HISTORY_TIMES 2u
 /* When nothing is known to have been missed. */
@@ -278,6 +278,24 @@ static void goal_settle(struct bound *b, const struct shed_goal *before,
 	}
 }
 
+static uint64_t unmapped_pages(const struct bound *b)
+{
+	uint64_t unmapped = 0;
+
+	for (unsigned i = 0; i < b->nodes->count; i++)
+		unmapped += b->nodes->nodes[i].unmapped_pages;
+	return unmapped;
+}
+
+static bool has_much(const struct bound *b)
+{
+	uint64_t managed = 0;
+
+	for (unsigned i = 0; i < b->nodes->count; i++)
+		managed += b->nodes->nodes[i].managed_pages;
+	return has_limit(b) || unmapped_pages(b) >= managed / WORTH_DIVISOR;
+}
+
 static void sweep_begin(struct bound *b, uint64_t now)
 {
 	/* What the last one found was worth it. */
@@ -302,7 +320,8 @@ static bool sweep_work(struct bound *b, uint64_t begun)
 {
 	struct shed *s = b->shed;
 
-	if (!s->sweeping && s->incomplete && begun >= b->sweep_due_usec)
+	if (!s->sweeping && s->incomplete && begun >= b->sweep_due_usec &&
+	    (!b->sweep_due_usec || has_much(b)))
 		sweep_begin(b, begun);
 	while (s->sweeping && now_usec() - begun < SWEEP_TURN_USEC) {
 		int r = shed_sweep_step(s);
@@ -351,30 +370,9 @@ static enum shed_queue queue_next(const struct bound *b, uint64_t now)
 	return SHED_QUEUES;
 }
 
-static uint64_t unmapped_pages(const struct bound *b)
-{
-	uint64_t unmapped = 0;
-
-	for (unsigned i = 0; i < b->nodes->count; i++)
-		unmapped += b->nodes->nodes[i].unmapped_pages;
-	return unmapped;
-}
-
-/* Whether a sweep may find enough. */
-static bool is_sweep_worth(const struct bound *b)
-{
-	uint64_t least = 0;
-
-	for (unsigned i = 0; i < b->nodes->count; i++)
-		least += b->nodes->nodes[i].managed_pages / SWEEP_WORTH_DIVISOR;
-	if (least > AHEAD_MOST_PAGES)
-		least = AHEAD_MOST_PAGES;
-	return has_limit(b) || unmapped_pages(b) >= least;
-}
-
 static uint64_t sweep_wait_usec(const struct bound *b, uint64_t now)
 {
-	if (!is_sweep_worth(b))
+	if (!has_much(b))
 		return SWEEP_WAIT_USEC;
 	return now < sweep_due(b) ? sweep_due(b) - now : 0;
 }
@@ -388,7 +386,7 @@ static uint64_t queues_fill(struct bound *b, uint64_t now)
 	if (queue_next(b, now) != SHED_QUEUES)
 		return 0;
 	kept = shed_retry_kept(s, now, has_limit(b) ? 0 : HINT_KEPT_USEC);
-	if (!kept)
+	if (!kept && queue_next(b, now) != SHED_QUEUES)
 		return 0;
 	sweep = sweep_wait_usec(b, now);
 	/* What is kept may be all there is; or what left a queue unseen is not. */
@@ -396,7 +394,7 @@ static uint64_t queues_fill(struct bound *b, uint64_t now)
 		sweep_begin(b, now);
 	/* More that come wake us before. */
 	uint64_t old = s->added_usec + YOUNG_USEC + 1;
-	if (s->queues[SHED_FRESH].pages && old > now && kept > old - now)
+	if (s->queues[SHED_FRESH].pages && old > now && (!kept || kept > old - now))
 		kept = old - now;
 	return s->sweeping ? 0 : kept < sweep ? kept : sweep;
 }
@@ -477,6 +475,7 @@ static uint64_t bound_work(struct bound *b, const uint64_t ahead[NODES_MAX], uin
 		wake_set(b, UINT64_MAX);
 		return wait < settled_usec(b) ? wait : settled_usec(b);
 	}
+	goal.least = has_much(b) ? 0 : SPAN_WORTH_PAGES;
 	before = goal;
 	wait = batch_work(b, &goal);
 	goal_settle(b, &before, &goal);
@@ -540,10 +539,11 @@ static bool is_sweep_wanted(const struct bound *b)
 }
 
 /* Without a limit nobody takes from the queue between two inflations, and most of what a reader of
- * much brought has gone when the next one comes. */
+ * much brought has gone when the next one comes. While it inflates, what comes first is taken first.
+ */
 static void history_forget(struct bound *b)
 {
-	if (!has_limit(b))
+	if (!has_limit(b) && !b->ahead->view.inflates)
 		shed_shorten(b->shed, HISTORY_TIMES * unmapped_pages(b));
 }
 

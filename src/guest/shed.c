@@ -172,8 +172,8 @@ static const struct held_disk *piece_disk(struct shed_piece *p, struct disk_plac
 	return disk ? held_of(&s->held, disk) : NULL;
 }
 
-/* Which pages the host holds, of those that it holds of the disk. */
-static void piece_find_held(struct shed_piece *p, const struct held_disk *disk,
+/* Which pages the host holds, of those that it holds of the disk. Return: whether there is any. */
+static bool piece_find_held(struct shed_piece *p, const struct held_disk *disk,
 			    const struct disk_place *place)
 {
 	struct wire_extent extents[PIECE_PAGES];
@@ -186,14 +186,18 @@ static void piece_find_held(struct shed_piece *p, const struct held_disk *disk,
 	int n = file_extents(piece->fd, &identity, place, piece->index, piece->count, extents,
 			     PIECE_PAGES);
 
+	bool any = false;
+
 	memset(p->held, 0, sizeof(p->held));
 	for (int i = 0; i < n; i++) {
 		const struct wire_extent *e = &extents[i];
 		uint64_t at = e->index > piece->index ? e->index : piece->index;
 
 		for (; at < end && at < e->index + e->count; at++)
-			p->held[at - piece->index] = held_has(disk, e->block + at - e->index);
+			any |= p->held[at - piece->index] =
+				held_has(disk, e->block + at - e->index);
 	}
+	return any;
 }
 
 /* Where what the host does not hold waits for its turn. */
@@ -271,8 +275,8 @@ static int piece_shed(struct shed_piece *p, enum shed_queue from)
 		return 0;
 	}
 	p->piece.fd = fd;
-	if (disk && fd >= 0)
-		piece_find_held(p, disk, &place);
+	if (disk && fd >= 0 && !piece_find_held(p, disk, &place))
+		return queue_push(s, sole_queue(from), &p->key, p->piece.index, p->piece.count, 0);
 	r = fd < 0 ? fd : piece_evict(s->batch.memmap, &p->piece, shed_judge, shed_check, p);
 	if (r < 0 && r != -EBUSY && r != -ESTALE)
 		s->incomplete = true;
@@ -299,11 +303,34 @@ static void kept_account(struct shed *s, uint32_t count, uint64_t evicted)
 					    : KEPT_WAIT_MAX_USEC;
 }
 
+/* Puts the short pieces at the front aside. Return: whether there was one. */
+static bool short_keep(struct shed *s, enum shed_queue from, uint32_t least)
+{
+	struct file_key key;
+	uint64_t index;
+	uint32_t count;
+	bool any = false;
+
+	for (unsigned i = 0; i < GLANCES_MAX; i++) {
+		if (!spans_look(&s->queues[from], 0, &key, &index, &count) || count >= least)
+			break;
+		(void)spans_pop(&s->queues[from], &key, &index, &count);
+		(void)queue_push(s, SHED_KEPT, &key, index, count, 0);
+		if (from == SHED_FRESH)
+			kept_account(s, count, 0);
+		any = true;
+	}
+	return any;
+}
+
 int shed_piece(struct shed *s, enum shed_queue from, struct shed_goal *goal)
 {
 	struct shed_piece p = { .shed = s, .goal = goal, .now_usec = now_usec() };
 	uint64_t evicted = goal->evicted;
 	uint32_t passed;
+
+	if (short_keep(s, from, goal->least))
+		return 1;
 	int r = glance_pop(&s->glance, s->batch.memmap, &s->queues[from], &p.key, &p.piece.index,
 			   &p.piece.count, &passed);
 

@@ -63,11 +63,13 @@ struct shed {
 /**
  * struct shed_goal - what is wanted
  * @pages: of each node; a piece goes whole, so it may become a little more
+ * @least: pages of a piece; shorter ones are left for later, unseen
  * @held_only: leave what the host does not hold for later
  * @evicted: result, of all nodes
  */
 struct shed_goal {
 	uint64_t pages[NODES_MAX];
+	uint32_t least;
 	bool held_only;
 	uint64_t evicted;
 };

@@ -229,6 +229,8 @@ static void replaced(struct balloon *b)
 	b->untold_usec = 0;
 	b->guard = (struct balloon_guard){ 0 };
 	b->open_due = false;
+	/* That its kernel is another one is no news either. */
+	memset(b->boot_id, 0, sizeof(b->boot_id));
 }
 
 void balloon_check(struct balloon *b)

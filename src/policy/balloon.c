@@ -78,6 +78,11 @@ static void rest(struct look *l)
 	if (!run->from_bytes) {
 		run->from_bytes = run->step_from_bytes = actual;
 		look_phase(l, BALLOON_PHASE_REST);
+	} else if (actual > run->from_bytes + l->rules->rest_bytes &&
+		   l->seen->now_usec < run->begun_usec + l->rules->stall_usec) {
+		/* A guest takes back what it needs by itself, or follows an earlier target. */
+		run->from_bytes = run->step_from_bytes = actual;
+		look_phase(l, BALLOON_PHASE_REST);
 	} else if (actual > run->from_bytes + l->rules->rest_bytes ||
 		   actual + l->rules->rest_bytes < run->from_bytes) {
 		look_end(l, BALLOON_OTHER_OWNER,

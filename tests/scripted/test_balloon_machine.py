@@ -42,38 +42,69 @@ def end(pid):
         os.waitpid(pid, 0)
 
 
+def replace(path, pid, size):
+    """Another one at the same path, at once: its pid."""
+    end(pid)
+    for name in ("a.qmp", "a.real"):
+        (path / name).unlink()
+    return play(path, size)
+
+
+@contextlib.contextmanager
+def played(path, size, agent):
+    """A daemon that has attached such a machine, and its agent: (daemon, what ends with them, pid, agent's port)."""
+    path.mkdir()
+    with contextlib.ExitStack() as stack:
+        pid = play(path, size)
+        stack.callback(end, pid)
+        daemon = d.Daemon(path).start()
+        stack.callback(lambda: process.stop(daemon.process))
+        port = d.FakeAgent(path / "a.agent", agent)
+        stack.callback(port.stop)
+        daemon.call("attach", name="a", qmp=str(path / "a.qmp"), act=True, agent=f"serial:{port.path}")
+        daemon.wait_vm("a", lambda vm: vm["state"] == "running")
+        daemon.wait_agent("a", "live")
+        yield daemon, stack, pid, port
+
+
 @pytest.mark.parametrize("step", [1, 2])
 def test_replaced(folder, step):
     """QEMU dies during an eviction, and another one listens at its path at once: nothing is set there, ever."""
-    path = folder / f"replaced{step}"
-    path.mkdir()
-    with contextlib.ExitStack() as stack:
-        first = play(path, 2048 + step * 4)
-        stack.callback(end, first)
-        daemon = d.Daemon(path).start()
-        stack.callback(lambda: process.stop(daemon.process))
-        agent, go = Agent(), threading.Event()
+    path, agent, go = folder / f"replaced{step}", Agent(), threading.Event()
+    agent.free = lambda size: (len(agent.frees) < step or go.wait(30)) and wire.freed(size, cold=size)
+    with played(path, 2048 + step * 4, agent) as (daemon, stack, pid, _):
         stack.callback(go.set)
-        agent.free = lambda size: (len(agent.frees) < step or go.wait(30)) and wire.freed(size, cold=size)
-        fake = d.FakeAgent(path / "a.agent", agent)
-        stack.callback(fake.stop)
-        daemon.call("attach", name="a", qmp=str(path / "a.qmp"), act=True, agent=f"serial:{fake.path}")
-        daemon.wait_vm("a", lambda vm: vm["state"] == "running")
-        daemon.wait_agent("a", "live")
         client = d.Client(daemon.socket)
         client.send("balloon", vm="a", size="512M")
         process.wait_for(lambda: len(agent.frees) == step, 15, "an eviction")
-        end(first)
-        for name in ("a.qmp", "a.real"):
-            (path / name).unlink()
         size = 2050 + step * 4
-        stack.callback(end, play(path, size))
+        stack.callback(end, replace(path, pid, size))
         go.set()
         reply = client.reply()["parameters"]
         assert reply["state"] == "failed" and "its QEMU has ended" in reply["reason"], reply
         daemon.wait_vm("a", lambda vm: vm["state"] == "running")
         daemon.stop()
         assert json.loads((path / f"targets{size}").read_text()) == []
+
+
+def test_resized_when_replaced(folder):
+    """The first boot of another machine is no restart of the one before."""
+    path, agent, go = folder / "replaced", Agent(), threading.Event()
+    agent.free = lambda size: go.wait(30) and wire.freed(size, cold=size)
+    with played(path, 2070, agent) as (daemon, stack, pid, port):
+        stack.callback(go.set)
+        time.sleep(1.2)  # its boot is known: the daemon looks each second
+        agent.boot = b"b" * 16
+        stack.callback(end, replace(path, pid, 2074))
+        port.connection.shutdown(socket.SHUT_RDWR)
+        daemon.wait_vm("a", lambda vm: vm["state"] == "running" and vm["memory_bytes"] == 2074 * MIB)
+        daemon.wait_vm("a", lambda vm: vm["agent"]["boot_id"] == "62" * 16)
+        client = d.Client(daemon.socket)
+        client.send("balloon", vm="a", size="1900M")
+        process.wait_for(lambda: agent.frees, 15, "an eviction")
+        time.sleep(1.2)
+        go.set()
+        assert client.reply()["parameters"]["state"] == "reached"
 
 
 # ---------------------------------------------------------------- detached

@@ -461,6 +461,27 @@ static void test_moved_before_we_begin(void **state)
 	assert_int_equal(run.steps, 0);
 }
 
+/* The guest takes back what it needs, or what an earlier target gives it. */
+static void test_grows_before_we_begin(void **state)
+{
+	(void)state;
+	seen.actual_bytes = MEMORY - 100 * MIB;
+	tick();
+	seen.actual_bytes += 29 * MIB;
+	until(BALLOON_EVICT, 20);
+	assert_int_equal(run.from_bytes, MEMORY - 71 * MIB);
+
+	/* Not for ever. */
+	setup(NULL);
+	seen.actual_bytes = MEMORY - 512 * MIB;
+	for (uint64_t end = seen.now_usec + RULES->stall_usec; seen.now_usec < end;) {
+		assert_int_equal(tick(), BALLOON_WAIT);
+		seen.actual_bytes += 2 * MIB;
+	}
+	ends(BALLOON_OTHER_OWNER, 2);
+	assert_int_equal(run.steps, 0);
+}
+
 static void test_moved_beyond(void **state)
 {
 	(void)state;
@@ -799,6 +820,7 @@ int main(void)
 		CASE(test_restart),
 		CASE(test_hands_off),
 		CASE(test_moved_before_we_begin),
+		CASE(test_grows_before_we_begin),
 		CASE(test_moved_beyond),
 		CASE(test_moved_against),
 		CASE(test_moved_between_steps),

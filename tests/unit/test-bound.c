@@ -530,7 +530,7 @@ static void test_a_hint_alone_sweeps_once(void **state)
 	inflate(10);
 	turns(3);
 	assert_int_equal(bound.sweep_due_usec, 1);
-	tell(MANAGED / 8);
+	tell(MANAGED / 4);
 	turns(3);
 	assert_true(bound.sweep_due_usec > 1);
 }
