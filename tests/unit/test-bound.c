@@ -499,6 +499,14 @@ static void test_a_hint_forgets_history(void **state)
 	}
 	assert_in_range(shed.queues[SHED_FRESH].pages, 1500, 2000);
 	assert_true(shed.incomplete);
+	/* While a balloon inflates, it takes what comes first, and it is not thrown away. */
+	ahead.view.inflates = true;
+	for (int i = 0; i < 30; i++) {
+		come(100);
+		turns_to_wait();
+	}
+	assert_in_range(shed.queues[SHED_FRESH].pages, 4500, 5000);
+	ahead.view.inflates = false;
 	/* A limit takes them in their order. */
 	limit_set(5000);
 	for (int i = 0; i < 30; i++) {
@@ -530,6 +538,16 @@ static void test_a_hint_alone_sweeps_once(void **state)
 	inflate(10);
 	turns(3);
 	assert_int_equal(bound.sweep_due_usec, 1);
+	/* Nor when what was kept is looked at again, and is too young. */
+	shed.incomplete = true;
+	shed.kept_due_usec = 0;
+	come(10);
+	assert_int_equal(
+		spans_push(&shed.queues[SHED_KEPT], &(struct file_key){ .mapping = 9 }, 0, 9, 0),
+		0);
+	assert_true(turns_to_wait() > 0);
+	assert_int_equal(bound.sweep_due_usec, 1);
+	shed_forget(&shed);
 	tell(MANAGED / 4);
 	turns(3);
 	assert_true(bound.sweep_due_usec > 1);

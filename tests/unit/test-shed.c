@@ -86,6 +86,22 @@ static void test_what_no_disk_holds_waits_unseen(void **state)
 	assert_int_equal(shed_piece(&shed, SHED_SOLE, &goal), 0);
 }
 
+/* Where they are not worth a look, the longer ones behind them are all the same. */
+static void test_what_is_short_waits_unseen(void **state)
+{
+	struct shed_goal goal = { .pages = { 100 }, .least = 8 };
+
+	(void)state;
+	tell(EXT4, 0, 3);
+	tell(EXT4, 1000, 7);
+	tell(EXT4, 2048, 64);
+	assert_int_equal(shed_piece(&shed, SHED_FRESH, &goal), 1);
+	assert_int_equal(shed.queues[SHED_FRESH].pages, 64);
+	assert_int_equal(shed.queues[SHED_KEPT].pages, 10);
+	assert_int_equal(shed_piece(&shed, SHED_FRESH, &goal), 1);
+	assert_int_equal(shed_piece(&shed, SHED_FRESH, &goal), 0);
+}
+
 static uint64_t sweep(void)
 {
 	shed_sweep_begin(&shed, &ram, false);
@@ -300,6 +316,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SHED_TEST(test_files_that_are_never_opened_enter_no_queue),
 		SHED_TEST(test_what_no_disk_holds_waits_unseen),
+		SHED_TEST(test_what_is_short_waits_unseen),
 		SHED_TEST(test_a_sweep_goes_on_where_it_overflowed),
 		FILE_TEST(test_what_is_cold_goes_and_the_rest_is_kept),
 		FILE_TEST(test_a_goal_is_not_overdrawn),
