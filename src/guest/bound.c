@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "guest/bound.h"
+#include "guest/bound-parts.h"
 
 #include <string.h>
 
@@ -18,11 +18,8 @@
 /* Work between two looks at the port. What each turn begins with (the kernel's counters, mounts,
  * files) takes an emulated guest 1 to 2 ms. */
 #define TURN_USEC 20000
-/* Of a sweep, meanwhile more comes; and between two looks at what came. */
-#define SWEEP_TURN_USEC 5000
-#define DRAIN_USEC	5000
-/* A sweep sorts what it finds by age when it ends; when so much comes meanwhile, nobody waits. */
-#define SWEEP_ADDED_PAGES 1024
+/* Between two looks at what came. */
+#define DRAIN_USEC 5000
 /* The kernel's counters are per CPU and folded late (vm_stat_threshold, at most 125 pages each): a
  * wake-up that finds too little over the limit would follow another. */
 #define WAKE_LEAST_PAGES 256
@@ -34,36 +31,11 @@
  * minute. Chosen, not measured. */
 #define MUCH_DIVISOR 8
 #define WINDOW_USEC  5000000u
-/* Of a guest's memory, for a hint alone: where less is cached than that, what is short or not known
- * is the kernel's to take. To look at eight pages costs an emulated guest twice the instructions
- * that the kernel takes to evict one, and to open a file as many as it takes to evict ten. */
-#define WORTH_DIVISOR 4
-/* What has been mapped since is in the queue, too. */
-#define HISTORY_TIMES 2u
-/* When nothing is known to have been missed. */
-#define SWEEP_AUDIT_USEC    300000000u
-#define SWEEP_WAIT_USEC	    10000000u
-#define SWEEP_WAIT_MAX_USEC 300000000u
-/* The youngest pages wait while more are coming: whoever reads has not come to them, or not to the
- * end of their folios. 64 readers' windows of read-ahead (128 KiB each), twice; and an eighth of a
- * small limit. */
-#define YOUNG_PAGES   4096
-#define YOUNG_DIVISOR 8
-#define YOUNG_USEC    2000000
-#define RETRY_USEC    20000
-/* For a hint alone: what was hot is so for half a minute, and the kernel takes what it needs. */
-#define HINT_KEPT_USEC 30000000u
 /* Without the list of mounts no file can be opened; what is wrong with it may pass. */
 #define BLIND_USEC 5000000u
 /* Mapped cache becomes unmapped, and memory comes and goes, without a page that enters the cache.
  */
 #define LOOK_USEC 60000000u
-
-/* Else there is at most a hint. */
-static bool has_limit(const struct bound *b)
-{
-	return b->limit_pages != UINT64_MAX;
-}
 
 static uint64_t thread_usec(void)
 {
@@ -80,7 +52,7 @@ void bound_init(struct bound *b, struct shed *shed, struct nodes *nodes, const s
 		.ahead = ahead,
 		.limit.kind = LIMIT_TEXT_OFF,
 		.limit_pages = UINT64_MAX,
-		.sweep_wait_usec = SWEEP_WAIT_USEC,
+		.sweep_wait_usec = BOUND_SWEEP_WAIT_USEC,
 	};
 	brake_init(&b->brake, now);
 	bound_quotas(b, settings, now);
@@ -124,7 +96,7 @@ void bound_refill(struct bound *b)
 {
 	shed_forget(b->shed);
 	b->sweep_due_usec = 0;
-	b->sweep_wait_usec = SWEEP_WAIT_USEC;
+	b->sweep_wait_usec = BOUND_SWEEP_WAIT_USEC;
 }
 
 void bound_emptied(struct bound *b)
@@ -243,8 +215,8 @@ static uint64_t quota_wait_usec(struct bound *b, uint64_t now)
 	uint64_t wait = budget_wait_usec(&b->cpu, now, b->cpu_usec);
 
 	quota_refill(b, now);
-	if (b->quota_bytes <= 0 && wait < RETRY_USEC)
-		wait = RETRY_USEC;
+	if (b->quota_bytes <= 0 && wait < BOUND_RETRY_USEC)
+		wait = BOUND_RETRY_USEC;
 	if (wait)
 		b->brake.reason = WIRE_BRAKE_QUOTA;
 	return wait;
@@ -278,127 +250,6 @@ static void goal_settle(struct bound *b, const struct shed_goal *before,
 	}
 }
 
-static uint64_t unmapped_pages(const struct bound *b)
-{
-	uint64_t unmapped = 0;
-
-	for (unsigned i = 0; i < b->nodes->count; i++)
-		unmapped += b->nodes->nodes[i].unmapped_pages;
-	return unmapped;
-}
-
-static bool has_much(const struct bound *b)
-{
-	uint64_t managed = 0;
-
-	for (unsigned i = 0; i < b->nodes->count; i++)
-		managed += b->nodes->nodes[i].managed_pages;
-	return has_limit(b) || unmapped_pages(b) >= managed / WORTH_DIVISOR;
-}
-
-static void sweep_begin(struct bound *b, uint64_t now)
-{
-	/* What the last one found was worth it. */
-	if (b->shed->evicted_pages != b->swept_evicted)
-		b->sweep_wait_usec = SWEEP_WAIT_USEC;
-	b->swept_evicted = b->shed->evicted_pages;
-	shed_sweep_begin(b->shed, b->ram, false);
-	b->sweep_added = watch_added(b->shed->heat->watch);
-	b->sweep_due_usec = now + b->sweep_wait_usec;
-	b->sweep_wait_usec *= 2;
-	if (b->sweep_wait_usec > SWEEP_WAIT_MAX_USEC)
-		b->sweep_wait_usec = SWEEP_WAIT_MAX_USEC;
-}
-
-static uint64_t sweep_due(const struct bound *b)
-{
-	return b->sweep_due_usec + (b->shed->incomplete ? 0 : SWEEP_AUDIT_USEC);
-}
-
-/* Return: whether there is more of a sweep to be done. */
-static bool sweep_work(struct bound *b, uint64_t begun)
-{
-	struct shed *s = b->shed;
-
-	if (!s->sweeping && s->incomplete && begun >= b->sweep_due_usec &&
-	    (!b->sweep_due_usec || has_much(b)))
-		sweep_begin(b, begun);
-	while (s->sweeping && now_usec() - begun < SWEEP_TURN_USEC) {
-		int r = shed_sweep_step(s);
-
-		if (r <= 0)
-			s->sweeping = false;
-		if (r < 0)
-			s->incomplete = true;
-	}
-	if (!s->sweeping && !s->incomplete)
-		b->sweep_wait_usec = SWEEP_WAIT_USEC;
-	return s->sweeping;
-}
-
-static uint64_t young_pages(const struct bound *b)
-{
-	uint64_t share = b->limit_pages / YOUNG_DIVISOR;
-
-	return share < YOUNG_PAGES ? share : YOUNG_PAGES;
-}
-
-/* Whether the queue of those that came last is in order, and has some that are not too young. */
-static bool has_old(const struct bound *b, uint64_t now)
-{
-	const struct shed *s = b->shed;
-	uint64_t pages = s->queues[SHED_FRESH].pages;
-
-	if (s->sweeping && watch_added(s->heat->watch) - b->sweep_added < SWEEP_ADDED_PAGES)
-		return false;
-	if (now > s->added_usec + YOUNG_USEC)
-		return pages > 0;
-	return pages > young_pages(b);
-}
-
-/* The queue whose turn it is; SHED_QUEUES: none has anything. The last two are what a request to
- * free memory left, sorted by superpages. */
-static enum shed_queue queue_next(const struct bound *b, uint64_t now)
-{
-	static const enum shed_queue rest[] = { SHED_SOLE, SHED_SUPER, SHED_SOLE_SUPER };
-
-	if (has_old(b, now))
-		return SHED_FRESH;
-	for (unsigned i = 0; i < sizeof(rest) / sizeof(rest[0]); i++)
-		if (b->shed->queues[rest[i]].count)
-			return rest[i];
-	return SHED_QUEUES;
-}
-
-static uint64_t sweep_wait_usec(const struct bound *b, uint64_t now)
-{
-	if (!has_much(b))
-		return SWEEP_WAIT_USEC;
-	return now < sweep_due(b) ? sweep_due(b) - now : 0;
-}
-
-/* Return: 0 when the queues have something, else how long until they may. */
-static uint64_t queues_fill(struct bound *b, uint64_t now)
-{
-	struct shed *s = b->shed;
-	uint64_t kept, sweep;
-
-	if (queue_next(b, now) != SHED_QUEUES)
-		return 0;
-	kept = shed_retry_kept(s, now, has_limit(b) ? 0 : HINT_KEPT_USEC);
-	if (!kept && queue_next(b, now) != SHED_QUEUES)
-		return 0;
-	sweep = sweep_wait_usec(b, now);
-	/* What is kept may be all there is; or what left a queue unseen is not. */
-	if (!sweep && !s->sweeping)
-		sweep_begin(b, now);
-	/* More that come wake us before. */
-	uint64_t old = s->added_usec + YOUNG_USEC + 1;
-	if (s->queues[SHED_FRESH].pages && old > now && (!kept || kept > old - now))
-		kept = old - now;
-	return s->sweeping ? 0 : kept < sweep ? kept : sweep;
-}
-
 /* Sheds until the goal is met or the turn is over. Return: as bound_turn(). */
 static uint64_t goal_work(struct bound *b, struct shed_goal *goal, uint64_t begun)
 {
@@ -411,21 +262,21 @@ static uint64_t goal_work(struct bound *b, struct shed_goal *goal, uint64_t begu
 
 		if (now - drained > DRAIN_USEC) {
 			if (shed_drain(s, true) < 0)
-				return RETRY_USEC;
+				return BOUND_RETRY_USEC;
 			drained = now = now_usec();
 		}
-		wait = queues_fill(b, now);
+		wait = bound_queues_fill(b, now);
 		if (wait)
 			continue;
-		enum shed_queue from = queue_next(b, now);
+		enum shed_queue from = bound_queue_next(b, now);
 
 		if (from == SHED_QUEUES) {
-			sweep_work(b, now_usec());
+			bound_sweep_work(b, now_usec());
 			break;
 		}
 		goal->held_only = from == SHED_FRESH && !b->is_behind && held_any(&s->held, now);
 		if (shed_piece(s, from, goal) < 0)
-			wait = RETRY_USEC;
+			wait = BOUND_RETRY_USEC;
 		b->quota_bytes -= (int64_t)((s->evicted_pages - before) * PAGE_BYTES);
 	}
 	return wait;
@@ -475,7 +326,7 @@ static uint64_t bound_work(struct bound *b, const uint64_t ahead[NODES_MAX], uin
 		wake_set(b, UINT64_MAX);
 		return wait < settled_usec(b) ? wait : settled_usec(b);
 	}
-	goal.least = has_much(b) ? 0 : SPAN_WORTH_PAGES;
+	goal.least = bound_has_much(b) ? 0 : SPAN_WORTH_PAGES;
 	before = goal;
 	wait = batch_work(b, &goal);
 	goal_settle(b, &before, &goal);
@@ -483,7 +334,7 @@ static uint64_t bound_work(struct bound *b, const uint64_t ahead[NODES_MAX], uin
 		ahead_settle(b->ahead, goal.evicted);
 	b->ahead->is_short = b->ahead->is_short && shed_goal_left(&goal);
 	/* What comes next is too young, too, until there is more of it. */
-	uint64_t fresh = b->shed->queues[SHED_FRESH].pages, young = young_pages(b);
+	uint64_t fresh = b->shed->queues[SHED_FRESH].pages, young = bound_young_pages(b);
 	if (wait && fresh < young)
 		wake_set(b, young - fresh);
 	b->is_unfinished = !wait && shed_goal_left(&b->goal);
@@ -511,14 +362,6 @@ static uint64_t near_room(const struct bound *b)
 	return room;
 }
 
-/* Within the CPU quota: a machine of 256 GiB takes seconds. Return: as sweep_work(). */
-static bool sweep_turn(struct bound *b, uint64_t now)
-{
-	if (budget_wait_usec(&b->cpu, now, b->cpu_usec))
-		return false;
-	return sweep_work(b, now);
-}
-
 static bool comes_much(struct bound *b, uint64_t now)
 {
 	uint64_t added = watch_added(b->shed->heat->watch);
@@ -532,21 +375,6 @@ static bool comes_much(struct bound *b, uint64_t now)
 	return added - b->added_before > b->limit_pages / MUCH_DIVISOR;
 }
 
-/* For a hint alone one sweep fills the queues; the next is when a balloon finds them empty. */
-static bool is_sweep_wanted(const struct bound *b)
-{
-	return has_limit(b) || !b->sweep_due_usec || b->shed->sweeping;
-}
-
-/* Without a limit nobody takes from the queue between two inflations, and most of what a reader of
- * much brought has gone when the next one comes. While it inflates, what comes first is taken first.
- */
-static void history_forget(struct bound *b)
-{
-	if (!has_limit(b) && !b->ahead->view.inflates)
-		shed_shorten(b->shed, HISTORY_TIMES * unmapped_pages(b));
-}
-
 static uint64_t limit_turn(struct bound *b)
 {
 	uint64_t now = now_usec(), room, ahead[NODES_MAX];
@@ -555,11 +383,11 @@ static uint64_t limit_turn(struct bound *b)
 	if (b->limit.kind == LIMIT_TEXT_OFF && b->ahead->hint != WIRE_HINT_CACHE) {
 		wake_set(b, UINT64_MAX);
 		bound_sample(b, now);
-		return shed_drain(b->shed, false) < 0 ? RETRY_USEC : settled_usec(b);
+		return shed_drain(b->shed, false) < 0 ? BOUND_RETRY_USEC : settled_usec(b);
 	}
 	b->lost_node = nodes_count(b->nodes) < 0;
 	if (shed_drain(b->shed, true) < 0 || b->lost_node)
-		return RETRY_USEC;
+		return BOUND_RETRY_USEC;
 	room = bound_measure(b);
 	ahead_measure(b->ahead, b->nodes, ahead);
 	uint64_t to_near = near_room(b);
@@ -568,12 +396,12 @@ static uint64_t limit_turn(struct bound *b)
 	wake_set(b, to_near && to_near < room ? to_near : room);
 	bound_sample(b, now);
 	/* The first sweep of a large machine takes long, and a reader does not wait for it. */
-	bool sweeping = !b->is_behind && is_sweep_wanted(b) && sweep_turn(b, now);
-	history_forget(b);
+	bool sweeping = !b->is_behind && bound_sweep_turn(b, now);
+	bound_history_forget(b);
 	if (!shed_goal_left(&b->goal) && !b->ahead->is_short) {
 		state_set(b, WIRE_STATE_UNDER);
 		if (b->shed->sweeping)
-			return sweeping ? 0 : RETRY_USEC;
+			return sweeping ? 0 : BOUND_RETRY_USEC;
 		return settled_usec(b);
 	}
 	uint64_t wait = bound_work(b, ahead, now);
