@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Balloons that are moved under stress, disturbed, and given back: what guests have of it, and what is left of it.
 
-The long form takes about an hour where two CPUs are free: 1,000 resizes 25 minutes, 200 kills 10, 100 disturbances 12,
-and 3 for a clean stop, 2 for a squeeze, 4 to 12 for plain balloons. The short one takes two and a half minutes.
+The long form takes three quarters of an hour to one and a half: 1,000 resizes 20 to 25 minutes, 200 kills 10, 100
+disturbances 10, and 3 for a clean stop, 2 for two squeezes, 2 to 12 for plain balloons. One CPU is enough. The short one
+takes two and a half minutes.
 """
 import concurrent.futures
 

@@ -10,10 +10,13 @@ are in some of the rounds only. Nothing of pagepact runs but in (d).
 What the host caches of the image is for its kernel to keep within the group's limit: it is not held there, as other
 scenarios do, but kept from the machine's own DAMON thread (warm.Followed), which took all of it in two minutes.
 
-Time: a minute for the image, once, and one for the kept state; 36 builds of 180 to 200 s and 8 s each to go on from the
-state; then a quarter of an hour for the three guests that count instructions: two hours and a quarter, where nobody else
-is at work. One host CPU is all that a guest uses: `taskset` keeps the other for others. The short form is one pair of (b)
-and (d), of a few waves each: a minute and a half.
+The wave is as fast as the machine: a build without a balloon, measured first, has eleven. Where instructions are
+counted it follows the guest's own clock.
+
+Time: a minute for the image, once, and one for the kept state; 37 builds of 60 to 200 s, by the machine's day, and 8 to
+20 s each to go on from the state; then a quarter of an hour for the three guests that count instructions: one hour and
+a quarter to two and a quarter, where nobody else is at work. One host CPU is all that a guest uses: `taskset` keeps
+the other for others. The short form is one pair of (b) and (d), of a few waves each: a minute and a half.
 """
 import traceback
 
