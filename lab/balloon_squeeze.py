@@ -117,7 +117,9 @@ def _halve(ballooned, sizes, image):
     _read_anew(ballooned, paths)
     _forget_on_host(image, sole)
     with warm.whole(ballooned.guest.base), warm.held([image]):
-        _shrink(ballooned, sizes.start * MIB - int(both_bytes * HALF_SHARE) // MIB * MIB, "halved")
+        less = int(both_bytes * HALF_SHARE) // MIB * MIB
+        answer = _shrink(ballooned, sizes.start * MIB - less, "halved")
+        report.check("halved_evicted_bytes", answer["evicted_bytes"], f">= {int(less * EVICTED_SHARE)}")
         _, cost = _read(ballooned, sole)
         report.check("halved_reread_disk_bytes", report.measure("halved_reread_disk_bytes", cost), "== 0")
         # What it would have cost to lose them.

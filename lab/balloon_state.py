@@ -51,6 +51,8 @@ class Ballooned:
         """A resize to some smaller size that has gone on for up to `most` seconds, and has not ended."""
         for _ in range(MIDWAY_TRIES):
             begun = self.begin(self.draw.randrange(FLOOR_BYTES, self.memory * 3 // 4), *options)
+            process.wait_for(lambda: begun[1].poll() is not None or self.status().get("resize"), SETTLE_SECONDS,
+                             "it begins")
             self.moment(most)
             if begun[1].poll() is None:
                 return begun

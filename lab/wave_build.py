@@ -14,7 +14,7 @@ from lab.say import step
 from lab.wave_variants import AGENT
 
 LOW_BYTES, HIGH_BYTES = 500_000_000, 1_500_000_000
-STEPS, STEP_SECONDS = 10, 1  # of a wave, at least; of the host's time, at most
+STEPS, STEP_SECONDS = 10, 1  # of a wave; or of the host's time, if that is less
 BUILD_SECONDS = 1200
 # Two CPUs take turns (guest.py): a build's time is then the CPU time that all took, and waiting. It does not depend on
 # whether this machine's second CPU is free, nothing hides on an idle CPU, and no guest is lost.
@@ -76,8 +76,13 @@ def integral(rows, column):
 
 
 def until(rows, seconds):
-    """Those that are not of later."""
-    return [row for row in rows if row[0] <= seconds]
+    """Up to that moment, whose row lies between those around it."""
+    found = [row for row in rows if row[0] <= seconds]
+    if found and len(found) < len(rows) and found[-1][0] < seconds:
+        a, b = found[-1], rows[len(found)]
+        share = (seconds - a[0]) / (b[0] - a[0])
+        found.append([seconds, *(x + (y - x) * share for x, y in zip(a[1:], b[1:]))])
+    return found
 
 
 def mean(rows, column):
@@ -160,6 +165,8 @@ class Builder:
             rows.append(_look(guest, image, seconds, wanted))
             if guest.done(ident, max(0.05, step_end - time.monotonic())):
                 rows.append(_look(guest, image, _clock(guest) - start, wanted))
+                # What is evicted from here on was for no build.
+                guest.qmp("balloon", value=rows[-1][2])
                 return rows
 
 

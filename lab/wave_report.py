@@ -17,8 +17,9 @@ WAVES, QUICK_WAVES = 10, 2
 QUICK_BYTES = 64 * MIB
 # A hint on whose strength nothing went proves nothing.
 AHEAD_BYTES = 64 * MIB
+# The balloon is faster than an emulated agent, and what is hot or short is left to the kernel.
 AHEAD_RATIO = 0.1
-# So much that the host held it told the agent, in each build.
+# So much it was told once that the host holds, in each build.
 TOLD_BYTES = 64 * MIB
 PAIRS = 10
 # A machine that is busy otherwise takes time that the balloon would need.

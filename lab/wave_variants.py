@@ -85,10 +85,10 @@ class Hint(Stock):
         return told and (told["hint"], told["hint_origin"]) == ("cache", "host")
 
     def end(self):
-        """What the agent says of the hint and of what it did for it, and how much it was told of what the host holds."""
+        """What the agent says of the hint and of what it did for it, and how much it was told at most that the host holds."""
         self.told = self._reported(time.monotonic())
         told = map(int, re.findall(TOLD % self.guest.name, self.lab.daemon_log.read_text()))
-        self.told["held_bytes"] = sum(told) * oracle.BLOCK
+        self.told["held_bytes"] = max(told, default=0) * oracle.BLOCK
         self.lab.stop_daemon()
 
     def _reported(self, moment):

@@ -7,6 +7,9 @@
 #define CLOSE_USEC 50000u
 /* While what is free is all that the balloon wants; somebody else may take it. */
 #define COVERED_USEC 500000u
+/* While there is nothing to take: a look costs an emulated guest a millisecond, and what comes to
+ * the cache wakes the agent. */
+#define STUCK_USEC 2000000u
 
 uint64_t ahead_pages(const struct balloon_view *view)
 {
@@ -101,7 +104,8 @@ uint64_t ahead_wait_usec(const struct ahead *a, bool is_stuck)
 		return balloon_fd(a->balloon) < 0 ? BALLOON_POLL_USEC : UINT64_MAX;
 	if (is_unknown(a))
 		return BALLOON_POLL_USEC;
-	return a->view.left_pages > AHEAD_MOST_PAGES && a->allowed_pages && !is_stuck
-		       ? CLOSE_USEC
-		       : COVERED_USEC;
+	if (is_stuck)
+		return STUCK_USEC;
+	return a->view.left_pages > AHEAD_MOST_PAGES && a->allowed_pages ? CLOSE_USEC
+									 : COVERED_USEC;
 }

@@ -8,8 +8,8 @@
 /* A sweep sorts what it finds by age when it ends; when so much comes meanwhile, nobody waits. */
 #define SWEEP_ADDED_PAGES 1024
 /* Of a guest's memory, for a hint alone: where less is cached than that, what is short or not known
- * is the kernel's to take. To look at eight pages costs an emulated guest twice the instructions
- * that the kernel takes to evict one, and to open a file as many as it takes to evict ten. */
+ * is the kernel's to take: see SPAN_WORTH_PAGES, and a sweep of memory costs an emulated guest two
+ * microseconds a page. */
 #define WORTH_DIVISOR 4
 /* What has been mapped since is in the queue, too. */
 #define HISTORY_TIMES 2u

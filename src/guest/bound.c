@@ -326,7 +326,7 @@ static uint64_t bound_work(struct bound *b, const uint64_t ahead[NODES_MAX], uin
 		wake_set(b, UINT64_MAX);
 		return wait < settled_usec(b) ? wait : settled_usec(b);
 	}
-	goal.least = bound_has_much(b) ? 0 : SPAN_WORTH_PAGES;
+	goal.worth_only = !bound_has_much(b);
 	before = goal;
 	wait = batch_work(b, &goal);
 	goal_settle(b, &before, &goal);

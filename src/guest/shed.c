@@ -185,17 +185,17 @@ static bool piece_find_held(struct shed_piece *p, const struct held_disk *disk,
 	uint64_t end = piece->index + piece->count;
 	int n = file_extents(piece->fd, &identity, place, piece->index, piece->count, extents,
 			     PIECE_PAGES);
-
-	bool any = false;
+	bool any = false, *held = p->held;
 
 	memset(p->held, 0, sizeof(p->held));
 	for (int i = 0; i < n; i++) {
 		const struct wire_extent *e = &extents[i];
 		uint64_t at = e->index > piece->index ? e->index : piece->index;
 
-		for (; at < end && at < e->index + e->count; at++)
-			any |= p->held[at - piece->index] =
-				held_has(disk, e->block + at - e->index);
+		for (; at < end && at < e->index + e->count; at++) {
+			held[at - piece->index] = held_has(disk, e->block + at - e->index);
+			any = any || held[at - piece->index];
+		}
 	}
 	return any;
 }
@@ -303,17 +303,15 @@ static void kept_account(struct shed *s, uint32_t count, uint64_t evicted)
 					    : KEPT_WAIT_MAX_USEC;
 }
 
-/* Puts the short pieces at the front aside. Return: whether there was one. */
-static bool short_keep(struct shed *s, enum shed_queue from, uint32_t least)
+/* Puts what is short at the front aside. Return: whether there was any. */
+static bool short_keep(struct shed *s, enum shed_queue from)
 {
 	struct file_key key;
 	uint64_t index;
 	uint32_t count;
 	bool any = false;
 
-	for (unsigned i = 0; i < GLANCES_MAX; i++) {
-		if (!spans_look(&s->queues[from], 0, &key, &index, &count) || count >= least)
-			break;
+	for (unsigned i = 0; i < GLANCES_MAX && spans_is_short(&s->queues[from]); i++) {
 		(void)spans_pop(&s->queues[from], &key, &index, &count);
 		(void)queue_push(s, SHED_KEPT, &key, index, count, 0);
 		if (from == SHED_FRESH)
@@ -323,13 +321,19 @@ static bool short_keep(struct shed *s, enum shed_queue from, uint32_t least)
 	return any;
 }
 
+/* What a request sorted by superpages is short by its nature. */
+static bool is_by_length(enum shed_queue from)
+{
+	return from == SHED_FRESH || from == SHED_SOLE;
+}
+
 int shed_piece(struct shed *s, enum shed_queue from, struct shed_goal *goal)
 {
 	struct shed_piece p = { .shed = s, .goal = goal, .now_usec = now_usec() };
 	uint64_t evicted = goal->evicted;
 	uint32_t passed;
 
-	if (short_keep(s, from, goal->least))
+	if (goal->worth_only && is_by_length(from) && short_keep(s, from))
 		return 1;
 	int r = glance_pop(&s->glance, s->batch.memmap, &s->queues[from], &p.key, &p.piece.index,
 			   &p.piece.count, &passed);

@@ -10,7 +10,8 @@
  * what has left meanwhile is passed over (glance.h).
  * What is cold but not held by the host, while the host has said what it holds, goes to a queue of
  * its own and its turn comes after; what is hot, mapped, dirty or held goes to the queue of those
- * kept, and is looked at again later, at growing intervals. What does not fit in a queue is found
+ * kept, and is looked at again later, at growing intervals; so does what is short while that is not
+ * worth an open file. What does not fit in a queue is found
  * by the next sweep.
  */
 #ifndef PAGEPACT_GUEST_SHED_H
@@ -63,13 +64,13 @@ struct shed {
 /**
  * struct shed_goal - what is wanted
  * @pages: of each node; a piece goes whole, so it may become a little more
- * @least: pages of a piece; shorter ones are left for later, unseen
+ * @worth_only: leave what is not worth an open file for later, unseen
  * @held_only: leave what the host does not hold for later
  * @evicted: result, of all nodes
  */
 struct shed_goal {
 	uint64_t pages[NODES_MAX];
-	uint32_t least;
+	bool worth_only;
 	bool held_only;
 	uint64_t evicted;
 };

@@ -10,6 +10,7 @@
 #define PAGEPACT_GUEST_SPANS_H
 
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "guest/file.h"
@@ -62,6 +63,12 @@ void spans_done(struct spans *s);
  */
 int spans_push(struct spans *s, const struct file_key *key, uint64_t index, uint32_t count,
 	       uint16_t age_sec);
+
+/**
+ * spans_is_short() - whether the first span is there, and not worth an open file: shorter than
+ * SPAN_WORTH_PAGES, and not the rest of a longer one, whose file is open
+ */
+bool spans_is_short(const struct spans *s);
 
 /**
  * spans_look() - what spans_pop() would take, once @n more spans had been taken whole

@@ -26,6 +26,8 @@
 /* An event of QEMU's comes at most once a second while a balloon moves. */
 #define INFLATED_USEC  (10 * (uint64_t)USEC_PER_SEC)
 #define INFLATED_BYTES (16 << 20)
+/* HELD is true for so long: wire/message.h. */
+#define TOLD_USEC (60 * (uint64_t)USEC_PER_SEC)
 /* Left for the telling. */
 #define TELL_USEC (5 * (uint64_t)USEC_PER_SEC)
 
@@ -310,17 +312,15 @@ static bool is_near_limit(const struct vm *vm, uint64_t now)
 }
 
 /* That its balloon inflates is the guest's word, so what the host itself holds of its memory must
- * be less than at the last time; and the hint must be the operator's. As above, one that has
- * evicted little since has no use for more: to take it in costs an emulated guest a tenth of a
- * second. */
+ * be less than at the last time; and the hint must be the operator's. What was told is true for a
+ * minute, and to take it in costs an emulated guest a tenth of a second. */
 static bool is_inflating(struct vm *vm, uint64_t now)
 {
 	uint64_t resident;
 
 	if (vm->hint != WIRE_HINT_CACHE || !vm->inflated_usec ||
-	    now > vm->inflated_usec + INFLATED_USEC)
-		return false;
-	if (vm->held_usec && vm->report.evicted_bytes < vm->held_evicted_bytes + INFLATED_BYTES)
+	    now > vm->inflated_usec + INFLATED_USEC ||
+	    (vm->held_usec && now < vm->held_usec + TOLD_USEC))
 		return false;
 	if (vm_resident_bytes(vm, &resident) < 0)
 		return true;

@@ -78,9 +78,10 @@ static void rest(struct look *l)
 	if (!run->from_bytes) {
 		run->from_bytes = run->step_from_bytes = actual;
 		look_phase(l, BALLOON_PHASE_REST);
-	} else if (actual > run->from_bytes + l->rules->rest_bytes &&
+	} else if (actual > run->from_bytes + l->rules->rest_bytes && l->goal->held_bytes &&
+		   actual <= l->goal->original_bytes &&
 		   l->seen->now_usec < run->begun_usec + l->rules->stall_usec) {
-		/* A guest takes back what it needs by itself, or follows an earlier target. */
+		/* It follows our last target, or takes back by itself what we took. */
 		run->from_bytes = run->step_from_bytes = actual;
 		look_phase(l, BALLOON_PHASE_REST);
 	} else if (actual > run->from_bytes + l->rules->rest_bytes ||

@@ -174,7 +174,7 @@ static void test_when_it_is_looked_at_again(void **state)
 	a.allowed_pages = 1;
 	assert_int_equal(ahead_wait_usec(&a, false), 50000);
 	/* Nothing can be done. */
-	assert_int_equal(ahead_wait_usec(&a, true), 500000);
+	assert_int_equal(ahead_wait_usec(&a, true), 2000000);
 	/* All that is to come is free. */
 	driver_state.held = 90000;
 	assert_false(ahead_look(&a, SECOND));

@@ -461,18 +461,27 @@ static void test_moved_before_we_begin(void **state)
 	assert_int_equal(run.steps, 0);
 }
 
-/* The guest takes back what it needs, or what an earlier target gives it. */
+/* The guest takes back what it needs, or what an earlier target of ours gives it. */
 static void test_grows_before_we_begin(void **state)
 {
 	(void)state;
+	goal.held_bytes = MEMORY - 100 * MIB;
 	seen.actual_bytes = MEMORY - 100 * MIB;
 	tick();
 	seen.actual_bytes += 29 * MIB;
 	until(BALLOON_EVICT, 20);
 	assert_int_equal(run.from_bytes, MEMORY - 71 * MIB);
 
+	/* Where nothing is held, it is somebody else who gives. */
+	setup(NULL);
+	seen.actual_bytes = MEMORY - 100 * MIB;
+	tick();
+	seen.actual_bytes += 29 * MIB;
+	ends(BALLOON_OTHER_OWNER, 1);
+
 	/* Not for ever. */
 	setup(NULL);
+	goal.held_bytes = MEMORY - 512 * MIB;
 	seen.actual_bytes = MEMORY - 512 * MIB;
 	for (uint64_t end = seen.now_usec + RULES->stall_usec; seen.now_usec < end;) {
 		assert_int_equal(tick(), BALLOON_WAIT);

@@ -553,6 +553,34 @@ static void test_a_hint_alone_sweeps_once(void **state)
 	assert_true(bound.sweep_due_usec > 1);
 }
 
+/* Unless there is much, what is short is the kernel's. */
+static void test_a_hint_leaves_what_is_short(void **state)
+{
+	(void)state;
+	ahead.hint = WIRE_HINT_CACHE;
+	tell(MANAGED / 8);
+	turns_to_wait();
+	for (int i = 0; i < 3; i++) {
+		/* Neither file is there any more when it is to be opened. */
+		come(3);
+		come(64);
+		shed.added_usec = 0;
+		inflate(1000);
+		turns(1);
+		assert_int_equal(shed.queues[SHED_FRESH].pages, 0);
+		assert_int_equal(shed.queues[SHED_KEPT].pages, 3);
+		/* Of these no more are kept. */
+		tell(MANAGED / 2);
+	}
+	tell(MANAGED / 8);
+	limit_set(MANAGED / 16);
+	come(3);
+	shed.added_usec = 0;
+	turns(1);
+	assert_int_equal(shed.queues[SHED_FRESH].pages, 0);
+	assert_int_equal(shed.queues[SHED_KEPT].pages, 0);
+}
+
 static void test_what_a_balloon_is_to_take_goes(void **state)
 {
 	(void)state;
@@ -673,6 +701,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_hint_keeps_the_queues_filled, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_hint_alone_sweeps_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_hint_leaves_what_is_short, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_hint_forgets_history, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_a_balloon_is_to_take_goes, setup,
 						teardown),

@@ -89,7 +89,7 @@ static void test_what_no_disk_holds_waits_unseen(void **state)
 /* Where they are not worth a look, the longer ones behind them are all the same. */
 static void test_what_is_short_waits_unseen(void **state)
 {
-	struct shed_goal goal = { .pages = { 100 }, .least = 8 };
+	struct shed_goal goal = { .pages = { 100 }, .worth_only = true };
 
 	(void)state;
 	tell(EXT4, 0, 3);
