@@ -12,6 +12,7 @@ GROUPS = {
     "turmoil": {"turmoil_done", "turmoil_left_squeezed", "turmoil_broken_guests"},
     "squeeze": {"squeeze_fill_disk_bytes", "squeeze_cached_bytes", "squeeze_reached", "squeeze_evicted_bytes",
                 "squeeze_cached_after_bytes", "squeeze_host_taken_bytes", "reread_disk_bytes", "squeeze_left_bytes"},
+    "halved": {"halved_reached", "halved_evicted_bytes", "halved_reread_disk_bytes", "halved_dropped_disk_bytes"},
     "plain": {"unhinted_kernel_stolen_bytes", "hint_kernel_stolen_bytes", "hint_mapped_lost_pages"},
     "restores": {"state_changed_lines", "state_difference",
                  *(f"restore_{code}_code_{how}" for code in ("stop", "check") for how in ("statistics", "agent"))},
