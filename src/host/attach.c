@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "host/call-vm.h"
 #include "host/giveback.h"
 #include "host/operation.h"
 
@@ -287,27 +288,24 @@ static void on_given_back(unsigned failed, const char *error, void *userdata)
 
 void detach_handle(struct manager *m, struct call *call, json_t *parameters)
 {
-	const char *name = json_string_value(json_object_get(parameters, "vm"));
-	struct vm *vm = name ? manager_vm(m, name) : NULL;
+	struct vm *vm = call_vm(m, call, parameters);
 	struct attach *a;
 
-	if (!vm) {
-		call_error(call, "not_found", "no such guest is attached; see pagepact status");
+	if (!vm)
 		return;
-	}
 	if (m->stopping) {
 		call_error(call, "failed",
 			   "the daemon is stopping, and gives back what was the "
 			   "guest's");
 		return;
 	}
-	if (m->operation || attach_pending(m, name)) {
+	if (m->operation || attach_pending(m, vm->config.name)) {
 		call_error(call, "busy", "%s",
 			   m->operation ? "a dup, reclaim or free is under way"
 					: "it is just being attached or detached");
 		return;
 	}
-	a = attach_new(m, call, name);
+	a = attach_new(m, call, vm->config.name);
 	if (a)
 		a->detach = true;
 	if (!a || detach_go(a, vm) < 0) {

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "host/call-vm.h"
 
 #define TIMEOUT_SEC_MAX 86400
 
@@ -133,20 +134,21 @@ static void stop(struct balloon *b, struct call *call)
 
 void balloon_handle(struct manager *m, struct call *call, json_t *p)
 {
-	const char *name = json_string_value(json_object_get(p, "vm"));
-	struct vm *vm = name ? manager_vm(m, name) : NULL;
-	struct balloon *b = vm ? balloons_of(m, vm) : NULL;
+	struct vm *vm;
+	struct balloon *b;
 	struct resize_request request;
 	char text[BALLOON_REFUSAL_MAX];
 	const char *code;
 
 	if (m->stopping) {
 		call_error(call, "failed", "the daemon is stopping");
-	} else if (!vm) {
-		call_error(call, "not_found",
-			   "no guest named '%.64s' is attached; see pagepact status",
-			   name ? name : "");
-	} else if (!b) {
+		return;
+	}
+	vm = call_vm(m, call, p);
+	if (!vm)
+		return;
+	b = balloons_of(m, vm);
+	if (!b) {
 		call_error(call, "failed", "out of memory");
 	} else if (json_is_true(json_object_get(p, "stop"))) {
 		stop(b, call);

@@ -2,10 +2,11 @@
 #include "host/balloon-result.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "host/lines.h"
 
 #define MIB(bytes) ((double)(bytes) / (1 << 20))
 
@@ -50,34 +51,22 @@ json_t *balloon_result_json(const struct balloon_result *r)
 	return plain;
 }
 
-static void line_add(json_t *lines, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void line_add(json_t *lines, const char *format, ...)
-{
-	char text[512];
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(text, sizeof(text), format, ap);
-	va_end(ap);
-	json_array_append_new(lines, json_string(text));
-}
-
 void balloon_result_lines(const struct balloon_result *r, json_t *lines)
 {
 	const json_t *note;
 	size_t i;
 
-	line_add(lines, "Order %" PRIu64 " (balloon): %s was to have %.1f MiB, and had %.1f MiB.",
-		 r->order, r->vm, MIB(r->asked_bytes), MIB(r->from_bytes));
-	line_add(lines, "Before it was ever changed it had %.1f MiB; its floor was %.1f MiB (%s).",
-		 MIB(r->original_bytes), MIB(r->floor.bytes), balloon_floor_name(r->floor.source));
-	line_add(lines, "Page cache: %s; %s.", balloon_cache_name(r->cache),
-		 r->agent ? "its agent was asked to evict" : "no agent evicted");
-	line_add(lines, "In %u steps and %.1f s it came to %.1f MiB; %.1f MiB were evicted.",
-		 r->steps, (double)r->usec / 1e6, MIB(r->actual_bytes), MIB(r->evicted_bytes));
+	lines_add(lines, "Order %" PRIu64 " (balloon): %s was to have %.1f MiB, and had %.1f MiB.",
+		  r->order, r->vm, MIB(r->asked_bytes), MIB(r->from_bytes));
+	lines_add(lines, "Before it was ever changed it had %.1f MiB; its floor was %.1f MiB (%s).",
+		  MIB(r->original_bytes), MIB(r->floor.bytes), balloon_floor_name(r->floor.source));
+	lines_add(lines, "Page cache: %s; %s.", balloon_cache_name(r->cache),
+		  r->agent ? "its agent was asked to evict" : "no agent evicted");
+	lines_add(lines, "In %u steps and %.1f s it came to %.1f MiB; %.1f MiB were evicted.",
+		  r->steps, (double)r->usec / 1e6, MIB(r->actual_bytes), MIB(r->evicted_bytes));
 	if (r->returned_known)
-		line_add(lines, "The host sees %.1f MiB returned.", MIB(r->returned_bytes));
-	line_add(lines, "It ended with: %s: %s.", balloon_state_name(r->state), r->reason);
+		lines_add(lines, "The host sees %.1f MiB returned.", MIB(r->returned_bytes));
+	lines_add(lines, "It ended with: %s: %s.", balloon_state_name(r->state), r->reason);
 	json_array_foreach (r->notes, i, note)
-		line_add(lines, "Note: %s.", json_string_value(note));
+		lines_add(lines, "Note: %s.", json_string_value(note));
 }

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "host/call-vm.h"
 #include "host/report.h"
 #include "host/wish-file.h"
 
@@ -82,20 +83,9 @@ static json_t *answer(const struct vm *vm, const char *note, int checked, bool d
 /* Whether the host's word counts for this guest; if not, @call has been answered. */
 static bool hint_allowed(const struct vm *vm, struct call *call)
 {
-	if (!vm->config.act) {
-		call_error(call, "refused",
-			   "%s is only observed: set act = yes in its file, or attach it with "
-			   "--act",
-			   vm->config.name);
-		return false;
-	}
-	if (vm->agent == VM_AGENT_LIVE && !(vm->hello.capabilities & WIRE_CAN_HINT)) {
-		call_error(call, "refused", "%s: its agent cannot evict ahead of the balloon: %s",
-			   vm->config.name,
-			   vm->hello.missing[0] ? vm->hello.missing : "it does not say why");
-		return false;
-	}
-	return true;
+	return call_vm_acts(vm, call, "") &&
+	       (vm->agent != VM_AGENT_LIVE ||
+		call_vm_can(vm, call, WIRE_CAN_HINT, "evict ahead of the balloon"));
 }
 
 static void hint_change(struct manager *m, struct call *call, struct vm *vm, const char *text,
@@ -129,16 +119,13 @@ static void hint_change(struct manager *m, struct call *call, struct vm *vm, con
 
 void hint_handle(struct manager *m, struct call *call, json_t *p)
 {
-	const char *name = json_string_value(json_object_get(p, "vm"));
 	const char *text = json_string_value(json_object_get(p, "hint"));
-	struct vm *vm = name ? manager_vm(m, name) : NULL;
+	struct vm *vm = call_vm(m, call, p);
 	bool dry_run = m->dry_run || json_is_true(json_object_get(p, "dry_run"));
 
 	if (!vm)
-		call_error(call, "not_found",
-			   "no guest named '%.64s' is attached; see pagepact status",
-			   name ? name : "");
-	else if (text)
+		return;
+	if (text)
 		hint_change(m, call, vm, text, dry_run);
 	else
 		call_reply(call, answer(vm, NULL, -1, dry_run));

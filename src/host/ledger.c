@@ -2,9 +2,10 @@
 #include "host/ledger.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "host/lines.h"
 
 #define MIB(pages) ((double)(pages)*BLOCK_BYTES / (1 << 20))
 
@@ -71,45 +72,33 @@ json_t *ledger_order_json(const struct ledger_entry *e)
 			 e->error[0] ? e->error : NULL, "usec", (json_int_t)e->usec);
 }
 
-static void line_add(json_t *lines, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void line_add(json_t *lines, const char *format, ...)
-{
-	char text[512];
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(text, sizeof(text), format, ap);
-	va_end(ap);
-	json_array_append_new(lines, json_string(text));
-}
-
 static void free_lines(const struct ledger_entry *e, json_t *lines)
 {
-	line_add(lines, "Order %" PRIu64 " (free, the order of reclaim inside %s): %s", e->id,
-		 e->vm, e->reason);
+	lines_add(lines, "Order %" PRIu64 " (free, the order of reclaim inside %s): %s", e->id,
+		  e->vm, e->reason);
 	if (e->before_known)
-		line_add(lines,
-			 "Before it, %.1f MiB of its page cache were unmapped; it knew the age of "
-			 "pages by: %s.",
-			 (double)e->before.unmapped_bytes / (1 << 20),
-			 wire_heat_name(e->before.heat));
-	line_add(lines,
-		 "It was told that the host holds %.1f MiB of its disks; these were not touched, "
-		 "and "
-		 "may have left since.",
-		 MIB(e->held));
+		lines_add(lines,
+			  "Before it, %.1f MiB of its page cache were unmapped; it knew the age of "
+			  "pages by: %s.",
+			  (double)e->before.unmapped_bytes / (1 << 20),
+			  wire_heat_name(e->before.heat));
+	lines_add(lines,
+		  "It was told that the host holds %.1f MiB of its disks; these were not touched, "
+		  "and "
+		  "may have left since.",
+		  MIB(e->held));
 	for (int i = 0; i < WIRE_STEPS; i++)
 		if (e->step_bytes[i])
-			line_add(lines, "Step %s: %.1f MiB%s", wire_step_name((unsigned)i),
-				 (double)e->step_bytes[i] / (1 << 20),
-				 i == WIRE_STEP_FREE ? ", which were free before." : ".");
-	line_add(lines, "Of %.1f MiB asked for, %.1f MiB were given back in %.1f ms.",
-		 MIB(e->asked), MIB(e->done), (double)e->usec / 1000);
+			lines_add(lines, "Step %s: %.1f MiB%s", wire_step_name((unsigned)i),
+				  (double)e->step_bytes[i] / (1 << 20),
+				  i == WIRE_STEP_FREE ? ", which were free before." : ".");
+	lines_add(lines, "Of %.1f MiB asked for, %.1f MiB were given back in %.1f ms.",
+		  MIB(e->asked), MIB(e->done), (double)e->usec / 1000);
 	if (!e->error[0])
-		line_add(lines, "It ended with: %s%s%s.", wire_stopped_name(e->stopped),
-			 e->brake ? ", brake " : "", e->brake ? wire_brake_name(e->brake) : "");
+		lines_add(lines, "It ended with: %s%s%s.", wire_stopped_name(e->stopped),
+			  e->brake ? ", brake " : "", e->brake ? wire_brake_name(e->brake) : "");
 	else
-		line_add(lines, "It did not end well: %s", e->error);
+		lines_add(lines, "It did not end well: %s", e->error);
 }
 
 static json_t *explain_lines(const struct ledger_entry *e)
@@ -121,24 +110,24 @@ static json_t *explain_lines(const struct ledger_entry *e)
 		free_lines(e, lines);
 		return lines;
 	}
-	line_add(lines, "Order %" PRIu64 " (%s, step %d of the order of reclaim): %s", e->id,
-		 plan_action_name(e->action), (int)e->step, e->reason);
-	line_add(lines, "The host cached %.1f MiB of %s; %.1f MiB were eligible.",
-		 MIB(in->resident), e->image ? e->image : "", MIB(in->eligible));
-	line_add(lines, "%s cached %.1f MiB of it, of which %.1f MiB could be given up.",
-		 e->vm[0] ? e->vm : "Guests", MIB(in->held), MIB(in->evictable));
+	lines_add(lines, "Order %" PRIu64 " (%s, step %d of the order of reclaim): %s", e->id,
+		  plan_action_name(e->action), (int)e->step, e->reason);
+	lines_add(lines, "The host cached %.1f MiB of %s; %.1f MiB were eligible.",
+		  MIB(in->resident), e->image ? e->image : "", MIB(in->eligible));
+	lines_add(lines, "%s cached %.1f MiB of it, of which %.1f MiB could be given up.",
+		  e->vm[0] ? e->vm : "Guests", MIB(in->held), MIB(in->evictable));
 	for (int n = 0; n < PLAN_HOLDERS; n++)
 		if (in->holders[n])
-			line_add(lines, "Held by the host and %s%d guest%s: %.1f MiB.",
-				 n == PLAN_HOLDERS - 1 ? "at least " : "", n, n == 1 ? "" : "s",
-				 MIB(in->holders[n]));
+			lines_add(lines, "Held by the host and %s%d guest%s: %.1f MiB.",
+				  n == PLAN_HOLDERS - 1 ? "at least " : "", n, n == 1 ? "" : "s",
+				  MIB(in->holders[n]));
 	if (e->dry_run)
-		line_add(lines, "A dry run: nothing was done.");
+		lines_add(lines, "A dry run: nothing was done.");
 	else
-		line_add(lines, "Of %.1f MiB asked for, %.1f MiB left the cache in %.1f ms.",
-			 MIB(e->asked), MIB(e->done), (double)e->usec / 1000);
+		lines_add(lines, "Of %.1f MiB asked for, %.1f MiB left the cache in %.1f ms.",
+			  MIB(e->asked), MIB(e->done), (double)e->usec / 1000);
 	if (e->error[0])
-		line_add(lines, "It did not end well: %s", e->error);
+		lines_add(lines, "It did not end well: %s", e->error);
 	return lines;
 }
 

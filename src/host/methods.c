@@ -9,6 +9,7 @@
 #include "host/attach.h"
 #include "host/balloon-method.h"
 #include "host/cache-limit.h"
+#include "host/call-vm.h"
 #include "host/hint.h"
 #include "host/operation.h"
 #include "host/report.h"
@@ -33,14 +34,10 @@ static void handle_version(struct manager *m, struct call *call, json_t *p)
 /* Return: 0 and @ret_vm, NULL where none is named; or -ENOENT, and @call has been answered. */
 static int vm_parameter(struct manager *m, struct call *call, json_t *p, struct vm **ret_vm)
 {
-	const char *name = json_string_value(json_object_get(p, "vm"));
+	bool is_named = json_object_get(p, "vm");
 
-	*ret_vm = name ? manager_vm(m, name) : NULL;
-	if (!name || *ret_vm)
-		return 0;
-	call_error(call, "not_found", "no guest named '%.64s' is attached; see pagepact status",
-		   name);
-	return -ENOENT;
+	*ret_vm = is_named ? call_vm(m, call, p) : NULL;
+	return is_named && !*ret_vm ? -ENOENT : 0;
 }
 
 static void operation_begin(struct manager *m, struct call *call,
@@ -88,13 +85,9 @@ static void handle_reclaim(struct manager *m, struct call *call, json_t *p)
 	request.bytes = (uint64_t)json_integer_value(bytes);
 	if (vm_parameter(m, call, p, &request.vm) < 0)
 		return;
-	if (request.vm && !request.vm->config.act && !request.dry_run) {
-		call_error(call, "refused",
-			   "%s is only observed: set act = yes in its file, or attach it with "
-			   "--act; --dry-run shows what would be done",
-			   request.vm->config.name);
+	if (request.vm && !request.dry_run &&
+	    !call_vm_acts(request.vm, call, "; --dry-run shows what would be done"))
 		return;
-	}
 	operation_begin(m, call, &request);
 }
 
@@ -103,24 +96,16 @@ static bool free_allowed(const struct operation_request *request, struct call *c
 {
 	const struct vm *vm = request->vm;
 
-	if (!vm->config.act && !request->dry_run)
-		call_error(call, "refused",
-			   "%s is only observed: set act = yes in its file, or attach it with "
-			   "--act; --dry-run shows what there is",
-			   vm->config.name);
-	else if (vm->agent != VM_AGENT_LIVE)
+	if (!request->dry_run && !call_vm_acts(vm, call, "; --dry-run shows what there is"))
+		return false;
+	if (vm->agent != VM_AGENT_LIVE) {
 		call_error(call, "failed", "%s: agent %s%s%s", vm->config.name,
 			   vm_agent_name(vm->agent), vm->agent_reason[0] ? ": " : "",
 			   vm->agent_reason);
-	else if (request->dry_run && !(vm->hello.capabilities & WIRE_CAN_SCAN))
-		call_error(call, "refused", "%s: its agent cannot scan: %s", vm->config.name,
-			   vm->hello.missing[0] ? vm->hello.missing : "it does not say why");
-	else if (!request->dry_run && !(vm->hello.capabilities & WIRE_CAN_FREE))
-		call_error(call, "refused", "%s: its agent cannot free memory: %s", vm->config.name,
-			   vm->hello.missing[0] ? vm->hello.missing : "it does not say why");
-	else
-		return true;
-	return false;
+		return false;
+	}
+	return request->dry_run ? call_vm_can(vm, call, WIRE_CAN_SCAN, "scan")
+				: call_vm_can(vm, call, WIRE_CAN_FREE, "free memory");
 }
 
 static void handle_free(struct manager *m, struct call *call, json_t *p)

@@ -112,19 +112,28 @@ static bool is_class(const struct qmp_reply *reply, const char *class)
 	return reply->result == -EREMOTEIO && strcmp(reply->error_class, class) == 0;
 }
 
+/* Whether QEMU does not do it; that is the end. */
+static bool refused(struct restore_guest *g, const struct qmp_reply *reply, const char *what)
+{
+	if (reply->result >= 0)
+		return false;
+	if (is_class(reply, "DeviceNotActive"))
+		restore_guest_end(g, RESTORE_DONE, "it has no balloon any more");
+	else
+		restore_guest_end(g, RESTORE_FAILED, "QEMU refuses %s: %s", what, reply->error);
+	return true;
+}
+
 static void on_set(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
 {
 	struct restore_guest *g = userdata;
+	char what[64];
 
 	(void)qmp;
 	if (!answered(g, reply))
 		return;
-	if (is_class(reply, "DeviceNotActive")) {
-		restore_guest_end(g, RESTORE_DONE, "it has no balloon any more");
-	} else if (reply->result < 0) {
-		restore_guest_end(g, RESTORE_FAILED, "QEMU refuses a target of %llu bytes: %s",
-				  (unsigned long long)g->next_bytes, reply->error);
-	} else {
+	snprintf(what, sizeof(what), "a target of %llu bytes", (unsigned long long)g->next_bytes);
+	if (!refused(g, reply, what)) {
 		g->now_bytes = g->next_bytes;
 		g->held = true;
 		if (g->now_bytes < g->entry.original_bytes)
@@ -217,12 +226,9 @@ static void on_size(struct qmp *qmp, const struct qmp_reply *reply, void *userda
 	(void)qmp;
 	if (!answered(g, reply))
 		return;
-	if (is_class(reply, "DeviceNotActive")) {
-		restore_guest_end(g, RESTORE_DONE, "it has no balloon any more");
-	} else if (reply->result < 0) {
-		restore_guest_end(g, RESTORE_FAILED, "QEMU refuses query-balloon: %s",
-				  reply->error);
-	} else if (!json_get_i64(reply->value, "actual", &actual)) {
+	if (refused(g, reply, "query-balloon"))
+		return;
+	if (!json_get_i64(reply->value, "actual", &actual)) {
 		restore_guest_end(g, RESTORE_FAILED, "query-balloon: the answer has no size");
 	} else {
 		see_size(g, actual);

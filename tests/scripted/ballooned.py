@@ -330,7 +330,7 @@ def run(host, body, value):
         for one in made:
             one.balloon.mute, one.balloon.running, one.balloon.migration = False, True, {}
             reply = one.detach()
-            assert "error" not in reply or "no such guest" in reply["parameters"]["message"], reply
+            assert "error" not in reply or "no guest named" in reply["parameters"]["message"], reply
 
 
 @pytest.fixture(scope="module")
