@@ -89,6 +89,7 @@ bool ahead_look(struct ahead *a, uint64_t now_usec)
 	a->view = a->balloon ? balloon_look(a->balloon, now_usec) : (struct balloon_view){ 0 };
 	if (!a->view.inflates) {
 		a->new_pages = a->allowed_pages = 0;
+		a->is_short = false;
 		return false;
 	}
 	a->new_pages += announced(&a->view, &before);

@@ -39,6 +39,7 @@
  * @evicted_pages: ahead of them
  * @had_btf: of the driver's module, when the balloon was opened
  * @slab_usec: when empty slabs were given back for it last
+ * @slab_wait_usec: until they are again, at the earliest
  */
 struct ahead {
 	enum wire_hint hint;
@@ -52,6 +53,7 @@ struct ahead {
 	uint64_t evicted_pages;
 	bool had_btf;
 	uint64_t slab_usec;
+	uint64_t slab_wait_usec;
 };
 
 /**

@@ -141,21 +141,26 @@ uint64_t bound_queues_fill(struct bound *b, uint64_t now)
 	return s->sweeping ? 0 : kept < sweep ? kept : sweep;
 }
 
-/* For a hint alone one sweep fills the queues; the next is when a balloon finds them empty. */
-static bool is_sweep_wanted(const struct bound *b)
+bool bound_sweep_wanted(const struct bound *b)
 {
 	return bound_has_limit(b) || !b->sweep_due_usec || b->shed->sweeping;
 }
 
 bool bound_sweep_turn(struct bound *b, uint64_t now)
 {
-	if (!is_sweep_wanted(b) || budget_wait_usec(&b->cpu, now, b->cpu_usec))
+	if (!bound_sweep_wanted(b) || budget_wait_usec(&b->cpu, now, b->cpu_usec))
 		return false;
 	return bound_sweep_work(b, now);
 }
 
 void bound_history_forget(struct bound *b)
 {
-	if (!bound_has_limit(b) && !b->ahead->view.inflates)
-		shed_shorten(b->shed, HISTORY_TIMES * unmapped_pages(b));
+	struct shed *s = b->shed;
+
+	if (bound_has_limit(b) || b->ahead->view.inflates)
+		return;
+	/* What was counted last may be long ago. */
+	if (s->queues[SHED_FRESH].pages > HISTORY_TIMES * unmapped_pages(b) &&
+	    nodes_count(b->nodes) >= 0)
+		shed_shorten(s, HISTORY_TIMES * unmapped_pages(b));
 }

@@ -31,6 +31,9 @@ uint64_t bound_queues_fill(struct bound *b, uint64_t now);
 /* Return: whether there is more of a sweep to be done. */
 bool bound_sweep_work(struct bound *b, uint64_t begun);
 
+/* For a hint alone one sweep fills the queues; the next is when a balloon finds them empty. */
+bool bound_sweep_wanted(const struct bound *b);
+
 /* Where a sweep is wanted, and within the CPU quota: a machine of 256 GiB takes seconds. Return: as
  * bound_sweep_work(). */
 bool bound_sweep_turn(struct bound *b, uint64_t now);

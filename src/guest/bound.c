@@ -282,11 +282,17 @@ static uint64_t goal_work(struct bound *b, struct shed_goal *goal, uint64_t begu
 	return wait;
 }
 
+/* A limit and a request are braked; a hint is not, and nobody looks at what came of it. */
+static bool is_sampled(const struct bound *b, uint64_t now)
+{
+	return b->limit.kind != LIMIT_TEXT_OFF || brake_idle(&b->brake, now) < BRAKE_SECONDS;
+}
+
 /* When to look again though nothing is to be done. */
 static uint64_t settled_usec(const struct bound *b)
 {
 	/* What comes back of what was evicted shows for a while. */
-	if (b->brake.idle_seconds < BRAKE_SECONDS)
+	if (brake_idle(&b->brake, now_usec()) < BRAKE_SECONDS)
 		return USEC_PER_SEC;
 	/* Whether it still comes. */
 	if (b->hurry)
@@ -375,16 +381,34 @@ static bool comes_much(struct bound *b, uint64_t now)
 	return added - b->added_before > b->limit_pages / MUCH_DIVISOR;
 }
 
+/* Nothing is wanted now; for a hint what comes is kept in mind. Return: as bound_turn(). */
+static uint64_t idle_turn(struct bound *b, uint64_t now)
+{
+	bool keep = b->ahead->hint == WIRE_HINT_CACHE;
+
+	wake_set(b, UINT64_MAX);
+	if (is_sampled(b, now))
+		bound_sample(b, now);
+	if (shed_drain(b->shed, keep) < 0)
+		return BOUND_RETRY_USEC;
+	if (keep)
+		bound_history_forget(b);
+	return settled_usec(b);
+}
+
+static bool is_wanted(const struct bound *b)
+{
+	return b->limit.kind != LIMIT_TEXT_OFF || b->ahead->view.inflates ||
+	       (b->ahead->hint == WIRE_HINT_CACHE && bound_sweep_wanted(b));
+}
+
 static uint64_t limit_turn(struct bound *b)
 {
 	uint64_t now = now_usec(), room, ahead[NODES_MAX];
 
 	b->lost_node = false;
-	if (b->limit.kind == LIMIT_TEXT_OFF && b->ahead->hint != WIRE_HINT_CACHE) {
-		wake_set(b, UINT64_MAX);
-		bound_sample(b, now);
-		return shed_drain(b->shed, false) < 0 ? BOUND_RETRY_USEC : settled_usec(b);
-	}
+	if (!is_wanted(b))
+		return idle_turn(b, now);
 	b->lost_node = nodes_count(b->nodes) < 0;
 	if (shed_drain(b->shed, true) < 0 || b->lost_node)
 		return BOUND_RETRY_USEC;
@@ -394,7 +418,8 @@ static uint64_t limit_turn(struct bound *b)
 	b->hurry = !to_near && comes_much(b, now);
 	/* The sensor takes a quarter of a second to be on. */
 	wake_set(b, to_near && to_near < room ? to_near : room);
-	bound_sample(b, now);
+	if (is_sampled(b, now))
+		bound_sample(b, now);
 	/* The first sweep of a large machine takes long, and a reader does not wait for it. */
 	bool sweeping = !b->is_behind && bound_sweep_turn(b, now);
 	bound_history_forget(b);

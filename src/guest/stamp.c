@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "guest/stamp.h"
 
+#include <string.h>
+
 #define NSEC_PER_SEC 1000000000u
 
 _Static_assert(EVICTED_CLASSES == WIRE_AGE_CLASSES, "an entry holds every class of age");
@@ -48,20 +50,30 @@ static unsigned second_swept(unsigned second, uint64_t now_ns)
 	return second == STAMP_NEVER || second == STAMP_LONGEST_AGO ? second : second + 1;
 }
 
+static void sweep_one(uint16_t *at, uint64_t now_ns)
+{
+	uint16_t stamp = __atomic_load_n(at, __ATOMIC_RELAXED);
+	unsigned second = stamp & UINT8_MAX, swept = second_swept(second, now_ns);
+
+	if (swept == second)
+		return;
+	/* A use that comes in between wins. */
+	__atomic_compare_exchange_n(at, &stamp,
+				    (uint16_t)((stamp & ~(unsigned)UINT8_MAX) | swept), false,
+				    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
 void stamp_sweep(uint16_t *stamps, size_t count, uint64_t now_ns)
 {
-	for (size_t i = 0; i < count; i++) {
-		uint16_t stamp = __atomic_load_n(&stamps[i], __ATOMIC_RELAXED);
-		unsigned second = stamp & UINT8_MAX;
+	for (size_t i = 0; i < count; i += STAMPS_A_WORD) {
+		uint64_t word;
 
-		unsigned swept = second_swept(second, now_ns);
-
-		if (swept == second)
+		/* Most frames were never seen used. */
+		memcpy(&word, &stamps[i], sizeof(word));
+		if (!word)
 			continue;
-		/* A use that comes in between wins. */
-		__atomic_compare_exchange_n(&stamps[i], &stamp,
-					    (uint16_t)((stamp & ~(unsigned)UINT8_MAX) | swept),
-					    false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+		for (size_t j = i; j < i + STAMPS_A_WORD; j++)
+			sweep_one(&stamps[j], now_ns);
 	}
 }
 

@@ -233,16 +233,22 @@ static uint64_t host_turn(struct agent *a, uint64_t now)
 	return 0;
 }
 
-/* What costs nothing goes first; not for each of many small inflations. */
+/* What costs nothing goes first; not for each of many small inflations, and less often where little
+ * is found. */
 static void ahead_slab(struct agent *a, uint64_t now)
 {
-	struct slab_result result;
+	struct ahead *ahead = &a->ahead;
+	struct slab_result result = { 0 };
 
-	if (!a->settings.slab || (a->ahead.slab_usec && now - a->ahead.slab_usec < IDLE_USEC))
+	if (!a->settings.slab || (ahead->slab_usec && now - ahead->slab_usec < ahead->slab_wait_usec))
 		return;
-	a->ahead.slab_usec = now;
-	if (slab_shrink("", SLAB_LEAST_BYTES, SLAB_CPU_USEC, &result) >= 0)
-		a->slab_freed_bytes += result.freed_bytes;
+	bool is_worth = slab_shrink("", SLAB_LEAST_BYTES, SLAB_CPU_USEC, &result) >= 0 &&
+			result.freed_bytes >= SLAB_LEAST_BYTES;
+	ahead->slab_wait_usec =
+		!is_worth && ahead->slab_usec ? earlier(2 * ahead->slab_wait_usec, SLAB_USEC)
+					      : IDLE_USEC;
+	ahead->slab_usec = now;
+	a->slab_freed_bytes += result.freed_bytes;
 }
 
 static void ahead_turn(struct agent *a)

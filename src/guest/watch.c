@@ -76,6 +76,8 @@ struct watch {
 	uint64_t sense_ns;   /* when the sensor was last turned on, */
 	uint64_t sense_used; /* with so many uses seen before; */
 	uint64_t sensed_ns;  /* how long it was before that */
+	uint64_t told_ns;    /* when its whole time was asked for last, */
+	uint64_t told_sensed_ns;
 };
 
 static uint64_t now_ns(void)
@@ -385,6 +387,16 @@ int watch_sense(struct watch *w, bool on)
 	return sense_want(w->sense, false);
 }
 
+/* How long it has been on in all; of each of a piece's pages the same is asked. */
+static uint64_t sensed_ns(struct watch *w, uint64_t now)
+{
+	if (now != w->told_ns) {
+		w->told_ns = now;
+		w->told_sensed_ns = w->sensed_ns + sensing_ns(w, now);
+	}
+	return w->told_sensed_ns;
+}
+
 bool watch_sensing(const struct watch *w)
 {
 	return sensing_ns(w, now_ns()) > 0;
@@ -395,7 +407,7 @@ enum wire_heat watch_sensor(const struct watch *w)
 	return w->sense && sense_error(w->sense) >= 0 ? w->sensor : WIRE_HEAT_NONE;
 }
 
-struct watch_heat watch_heat(const struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index,
+struct watch_heat watch_heat(struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index,
 			     uint64_t now_usec)
 {
 	struct stamp_clock clock = { .now_ns = now_usec * 1000, .began_ns = w->began_ns };
@@ -405,7 +417,7 @@ struct watch_heat watch_heat(const struct watch *w, uint64_t pfn, uint64_t mappi
 		return (struct watch_heat){ .known = false };
 	stamp = __atomic_load_n(&w->stamps[pfn], __ATOMIC_RELAXED);
 	if (stamp == 0)
-		clock.sensed_ns = w->sensed_ns + sensing_ns(w, clock.now_ns);
+		clock.sensed_ns = sensed_ns(w, clock.now_ns);
 	return stamp_heat(stamp, stamp_tag(mapping, index), &clock);
 }
 

@@ -102,7 +102,7 @@ enum wire_heat watch_sensor(const struct watch *w);
  * @index: of the first page of its folio
  * @now_usec: CLOCK_MONOTONIC; read once for many pages, because some guests' clocks are devices
  */
-struct watch_heat watch_heat(const struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index,
+struct watch_heat watch_heat(struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index,
 			     uint64_t now_usec);
 
 /**

@@ -35,9 +35,14 @@ def measured(scenario):
 
 
 def failures(report, names):
-    """Checks of these names that do not hold, and names that were not checked."""
+    """Checks of these names that do not hold, with what was measured about them, and names that were not checked."""
     found = {check["name"]: check for check in report.checks}
-    return [found.get(name, name) for name in sorted(names) if name not in found or not found[name]["ok"]]
+    failed = [name for name in sorted(names) if name not in found or not found[name]["ok"]]
+    return [(found.get(name, name), _about(report, name)) for name in failed]
+
+
+def _about(report, name):
+    return {key: value for key, value in report.measures.items() if key.split("_")[:2] == name.split("_")[:2]}
 
 
 @pytest.fixture(scope="module")

@@ -73,7 +73,7 @@ void watch_evicted(struct watch *w, uint32_t device, uint64_t inode, uint64_t in
 	told_evicted++;
 }
 
-struct watch_heat watch_heat(const struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index,
+struct watch_heat watch_heat(struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index,
 			     uint64_t now_usec)
 {
 	(void)w;

@@ -18,7 +18,7 @@ static int sense_result;
 static bool sensing;
 static uint64_t asked_index;
 
-struct watch_heat watch_heat(const struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index,
+struct watch_heat watch_heat(struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index,
 			     uint64_t now_usec)
 {
 	(void)w;
