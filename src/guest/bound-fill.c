@@ -120,6 +120,27 @@ static uint64_t sweep_wait_usec(const struct bound *b, uint64_t now)
 	return now < sweep_due(b) ? sweep_due(b) - now : 0;
 }
 
+bool bound_is_guessing(const struct bound *b)
+{
+	return bound_has_limit(b) && b->shed->guessed && !b->is_sure;
+}
+
+/* Once for a limit: what was active when it was set may be so for ever. Return: microseconds until
+ * then. */
+static uint64_t guess_again(struct bound *b, uint64_t now)
+{
+	uint64_t wait = heat_sure_usec(b->shed->heat, now);
+
+	if (!bound_is_guessing(b))
+		return UINT64_MAX;
+	if (wait)
+		return wait;
+	b->is_sure = true;
+	b->shed->incomplete = true;
+	b->sweep_due_usec = b->shed->kept_due_usec = 0;
+	return UINT64_MAX;
+}
+
 uint64_t bound_queues_fill(struct bound *b, uint64_t now)
 {
 	struct shed *s = b->shed;
@@ -127,6 +148,7 @@ uint64_t bound_queues_fill(struct bound *b, uint64_t now)
 
 	if (bound_queue_next(b, now) != SHED_QUEUES)
 		return 0;
+	uint64_t sure = guess_again(b, now);
 	kept = shed_retry_kept(s, now, bound_has_limit(b) ? 0 : HINT_KEPT_USEC);
 	if (!kept && bound_queue_next(b, now) != SHED_QUEUES)
 		return 0;
@@ -138,6 +160,8 @@ uint64_t bound_queues_fill(struct bound *b, uint64_t now)
 	uint64_t old = s->added_usec + YOUNG_USEC + 1;
 	if (s->queues[SHED_FRESH].pages && old > now && (!kept || kept > old - now))
 		kept = old - now;
+	if (kept > sure)
+		kept = sure;
 	return s->sweeping ? 0 : kept < sweep ? kept : sweep;
 }
 

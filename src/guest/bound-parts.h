@@ -28,6 +28,9 @@ enum shed_queue bound_queue_next(const struct bound *b, uint64_t now);
  */
 uint64_t bound_queues_fill(struct bound *b, uint64_t now);
 
+/* Whether more may go of what is above a limit, once the sensor has been on for long enough. */
+bool bound_is_guessing(const struct bound *b);
+
 /* Return: whether there is more of a sweep to be done. */
 bool bound_sweep_work(struct bound *b, uint64_t begun);
 

@@ -95,6 +95,7 @@ void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin
 void bound_refill(struct bound *b)
 {
 	shed_forget(b->shed);
+	b->is_sure = false;
 	b->sweep_due_usec = 0;
 	b->sweep_wait_usec = BOUND_SWEEP_WAIT_USEC;
 }
@@ -430,6 +431,7 @@ static uint64_t limit_turn(struct bound *b)
 		return settled_usec(b);
 	}
 	uint64_t wait = bound_work(b, ahead, now);
+	b->hurry |= shed_goal_left(&b->goal) && bound_is_guessing(b);
 	return b->hurry && wait > WINDOW_USEC ? WINDOW_USEC : wait;
 }
 

@@ -50,7 +50,8 @@ struct bound {
 	uint64_t sweep_wait_usec;
 	uint64_t sweep_added;	/* what had come when a sweep began last, */
 	uint64_t swept_evicted; /* and what had been evicted */
-	bool hurry;		/* the limit is near, and much comes: the sensor has to be on */
+	bool hurry;   /* the limit is near, and much comes: the sensor has to be on */
+	bool is_sure; /* nothing has stayed by a guess since the limit was set */
 	uint64_t added_usec;	/* when the window of what came began, */
 	uint64_t added_pages;	/* and what had come by then; */
 	uint64_t added_before;	/* and by the beginning of the one before */

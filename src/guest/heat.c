@@ -44,9 +44,24 @@ struct heat_view heat_look(const struct heat *h, const struct scan_page *page, u
 		flags_count = !heat.known || (!is_watched_for(h, h->hot_sec, now_usec) &&
 					      heat.age_sec < UNSEEN_SEC);
 	}
-	if (flags_count && page->flags & USED_MORE_THAN_ONCE)
+	if (!view.hot && flags_count && page->flags & USED_MORE_THAN_ONCE) {
 		view.hot = true;
+		view.guessed = heat_sure_usec(h, now_usec) > 0;
+	}
 	return view;
+}
+
+uint64_t heat_sure_usec(const struct heat *h, uint64_t now_usec)
+{
+	uint64_t needed = (uint64_t)h->hot_sec * USEC_PER_SEC, passed = now_usec - h->since_usec;
+
+	if (!has_sensor(h))
+		return 0;
+	if (needed < STAMP_SENSED_NS / 1000)
+		needed = STAMP_SENSED_NS / 1000;
+	if (!h->is_on)
+		return needed;
+	return passed < needed ? needed - passed : 0;
 }
 
 static void heat_switch(struct heat *h, bool on, uint64_t now_usec)

@@ -45,11 +45,13 @@ struct heat {
 
 /**
  * struct heat_view - what one page's use amounts to
+ * @guessed: hot by the kernel's flags alone, while the sensor has not been on for long enough
  * @awaited: it was read ahead just now, and whoever reads is about to come to it
  * @age_sec: UINT16_MAX: not known
  */
 struct heat_view {
 	bool hot;
+	bool guessed;
 	bool awaited;
 	uint16_t age_sec;
 	uint8_t age_class; /* of wire_report's counts */
@@ -63,6 +65,11 @@ struct heat_view {
  */
 struct heat_view heat_look(const struct heat *h, const struct scan_page *page, uint64_t frame,
 			   uint64_t mapping, uint64_t now_usec);
+
+/**
+ * heat_sure_usec() - microseconds until nothing is guessed any more, if the sensor is on from now on
+ */
+uint64_t heat_sure_usec(const struct heat *h, uint64_t now_usec);
 
 /**
  * heat_turn() - turn the sensor on or off, as is due

@@ -27,7 +27,7 @@ struct chunk {
 };
 
 /* Whether a page of the chunk is cold and may go; its age is in @ret_age_sec then. */
-static bool page_cold(const struct shed *s, const struct chunk *c, unsigned i,
+static bool page_cold(struct shed *s, const struct chunk *c, unsigned i,
 		      uint16_t *ret_age_sec)
 {
 	const struct scan_page *p = &c->pages[i];
@@ -37,6 +37,7 @@ static bool page_cold(const struct shed *s, const struct chunk *c, unsigned i,
 		return false;
 	struct heat_view heat = heat_look(s->heat, p, s->walk.start + i - p->offset,
 					  c->owners[p->owner].mapping, c->now_usec);
+	s->guessed |= heat.guessed;
 	*ret_age_sec = heat.age_sec;
 	return !heat.hot;
 }
@@ -61,7 +62,7 @@ static int page_push(struct shed *s, const struct chunk *c, unsigned i, uint16_t
 }
 
 /* Whether nothing but free pages and cold ones, and at least one of these, are in a superpage. */
-static bool superpage_completes(const struct shed *s, const struct chunk *c, unsigned at)
+static bool superpage_completes(struct shed *s, const struct chunk *c, unsigned at)
 {
 	unsigned cold = 0, nothing = 0;
 	uint16_t age_sec;

@@ -50,7 +50,7 @@ void shed_forget(struct shed *s)
 {
 	for (int i = 0; i < SHED_QUEUES; i++)
 		spans_done(&s->queues[i]);
-	s->sweeping = s->overflowed = false;
+	s->sweeping = s->overflowed = s->guessed = false;
 	s->incomplete = true;
 	s->kept_wait_usec = KEPT_WAIT_USEC;
 	s->kept_due_usec = 0;
@@ -129,6 +129,7 @@ static enum fate shed_judge(unsigned i, const struct scan_page *page, uint64_t f
 	struct heat_view heat = heat_look(p->shed->heat, page, frame, p->key.mapping, p->now_usec);
 	unsigned node = nodes_of(p->shed->nodes, frame);
 
+	p->shed->guessed |= heat.guessed;
 	if (heat.hot || heat.awaited)
 		return FATE_HOT;
 	if (!p->goal->pages[node]) {

@@ -57,6 +57,7 @@ struct shed {
 	uint64_t kept_pages;   /* of those that were put to the front last, still to be looked at */
 	uint64_t kept_tried;   /* so many there were, */
 	uint64_t kept_evicted; /* and so many of them went */
+	bool guessed;		/* something stayed that may be found to be cold (heat.h) */
 	uint64_t evicted_pages; /* ever */
 	uint64_t lost;		/* of the watch's runs, as last seen */
 };

@@ -408,6 +408,44 @@ static void test_the_quota_of_bytes_is_used_up_and_comes_back(void **state)
 	assert_true(shed.evicted_pages > evicted);
 }
 
+/* What was active when the limit was set stays until the sensor has been on for long enough. */
+static void test_what_is_hot_by_a_guess_is_looked_at_again(void **state)
+{
+	(void)state;
+	limit_set(4000);
+	cached_file_make(&shed);
+	for (int i = 0; i < FAKE_FRAMES; i++)
+		frames[i].flags = SCAN_ACTIVE;
+	tell(5000);
+	for (int i = 0; i < 20; i++)
+		file_turn();
+	assert_int_equal(shed.evicted_pages, 0);
+	assert_int_equal(bound.state, WIRE_STATE_KEPT);
+	assert_true(bound.hurry);
+	heat.is_on = true;
+	heat.since_usec = now_usec() - 31 * USEC_PER_SEC;
+	for (int i = 0; i < 20; i++)
+		file_turn();
+	assert_in_range(shed.evicted_pages, 900, FAKE_FRAMES);
+}
+
+/* What is used is not looked at again each time. */
+static void test_what_the_sensor_saw_is_no_guess(void **state)
+{
+	(void)state;
+	limit_set(4000);
+	cached_file_make(&shed);
+	for (int i = 0; i < FAKE_FRAMES; i++)
+		frames[i] = (struct fake_frame){ .flags = SCAN_ACTIVE,
+						 .heat = { .known = true, .uses = 2 } };
+	tell(5000);
+	for (int i = 0; i < 20; i++)
+		file_turn();
+	assert_int_equal(bound.state, WIRE_STATE_KEPT);
+	assert_false(bound.hurry);
+	assert_int_equal(shed.evicted_pages, 0);
+}
+
 /* What comes back of it is to be seen, though nothing is to be done. */
 static void test_after_eviction_it_looks_each_second(void **state)
 {
@@ -694,6 +732,10 @@ int main(void)
 			test_a_node_that_is_wanted_has_its_kept_pages_looked_at, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_the_quota_of_bytes_is_used_up_and_comes_back,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_is_hot_by_a_guess_is_looked_at_again,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_the_sensor_saw_is_no_guess, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_after_eviction_it_looks_each_second, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_what_the_host_does_not_hold_goes_last, setup,

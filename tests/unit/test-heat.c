@@ -109,6 +109,35 @@ static void test_flags_count_until_the_sensor_has_seen_enough(void **state)
 	assert_false(look().hot);
 }
 
+static void test_hot_by_flags_alone_is_a_guess(void **state)
+{
+	(void)state;
+	told.age_sec = 40;
+	page.flags = SCAN_ACTIVE;
+	heat.since_usec = NOW - 29 * SECOND;
+	assert_true(look().guessed);
+	assert_int_equal(heat_sure_usec(&heat, NOW), SECOND);
+	/* What the sensor saw is none. */
+	told.uses = 2;
+	told.age_sec = 3;
+	assert_true(look().hot);
+	assert_false(look().guessed);
+	told.known = false;
+	assert_true(look().guessed);
+	/* Nor is what it will never know. */
+	heat.since_usec = NOW - 30 * SECOND;
+	assert_int_equal(heat_sure_usec(&heat, NOW), 0);
+	assert_true(look().hot);
+	assert_false(look().guessed);
+	heat.is_on = false;
+	assert_int_equal(heat_sure_usec(&heat, NOW), 30 * SECOND);
+	/* A page without a stamp is known after ten seconds. */
+	heat.hot_sec = 1;
+	assert_int_equal(heat_sure_usec(&heat, NOW), 10 * SECOND);
+	sensor = WIRE_HEAT_NONE;
+	assert_int_equal(heat_sure_usec(&heat, NOW), 0);
+}
+
 static void test_not_seen_in_twenty_turns_is_cold(void **state)
 {
 	(void)state;
@@ -270,6 +299,7 @@ int main(void)
 		cmocka_unit_test_setup(test_used_twice_and_lately_is_hot, setup),
 		cmocka_unit_test_setup(test_flags_that_never_grow_cold_do_not_count, setup),
 		cmocka_unit_test_setup(test_flags_count_until_the_sensor_has_seen_enough, setup),
+		cmocka_unit_test_setup(test_hot_by_flags_alone_is_a_guess, setup),
 		cmocka_unit_test_setup(test_not_seen_in_twenty_turns_is_cold, setup),
 		cmocka_unit_test_setup(test_without_a_sensor_flags_are_all_there_is, setup),
 		cmocka_unit_test_setup(test_read_ahead_is_awaited_for_two_seconds, setup),
