@@ -63,6 +63,10 @@ static inline void closedir_p(DIR **d)
 		result_ < 0 ? -errno : result_;                                                    \
 	})
 
+/* A large buffer that is filled before it is read, where the time to clear it would be felt: the
+ * others are cleared by the compiler (meson.build). */
+#define _uninitialized_ __attribute__((uninitialized))
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #endif

@@ -122,22 +122,25 @@ static uint64_t sweep_wait_usec(const struct bound *b, uint64_t now)
 
 bool bound_is_guessing(const struct bound *b)
 {
-	return bound_has_limit(b) && b->shed->guessed && !b->is_sure;
+	return bound_has_limit(b) && b->shed->guessed && b->guess != BOUND_GUESS_OVER;
 }
 
-/* Once for a limit: what was active when it was set may be so for ever. Return: microseconds until
- * then. */
+/* With empty queues. Return: microseconds until it is to be called again. */
 static uint64_t guess_again(struct bound *b, uint64_t now)
 {
 	uint64_t wait = heat_sure_usec(b->shed->heat, now);
 
-	if (!bound_is_guessing(b))
+	if (!bound_is_guessing(b) || b->shed->sweeping)
 		return UINT64_MAX;
+	if (b->guess == BOUND_GUESS_SWEPT) {
+		b->guess = BOUND_GUESS_OVER;
+		return UINT64_MAX;
+	}
 	if (wait)
 		return wait;
-	b->is_sure = true;
-	b->shed->incomplete = true;
-	b->sweep_due_usec = b->shed->kept_due_usec = 0;
+	b->guess = BOUND_GUESS_SWEPT;
+	b->shed->kept_due_usec = 0;
+	sweep_begin(b, now);
 	return UINT64_MAX;
 }
 

@@ -95,7 +95,7 @@ void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin
 void bound_refill(struct bound *b)
 {
 	shed_forget(b->shed);
-	b->is_sure = false;
+	b->guess = BOUND_GUESS_STAYS;
 	b->sweep_due_usec = 0;
 	b->sweep_wait_usec = BOUND_SWEEP_WAIT_USEC;
 }

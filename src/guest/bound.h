@@ -25,6 +25,14 @@
 
 #define BOUND_NEVER UINT64_MAX
 
+/* What becomes of what is hot by a guess (heat.h), once for a limit: what was active when it was set
+ * may be so for ever. */
+enum bound_guess {
+	BOUND_GUESS_STAYS, /* until the sensor has been on for long enough */
+	BOUND_GUESS_SWEPT, /* is being looked for, the sensor still on */
+	BOUND_GUESS_OVER,
+};
+
 struct bound {
 	struct shed *shed;
 	struct nodes *nodes;
@@ -50,8 +58,8 @@ struct bound {
 	uint64_t sweep_wait_usec;
 	uint64_t sweep_added;	/* what had come when a sweep began last, */
 	uint64_t swept_evicted; /* and what had been evicted */
-	bool hurry;   /* the limit is near, and much comes: the sensor has to be on */
-	bool is_sure; /* nothing has stayed by a guess since the limit was set */
+	bool hurry;		/* the limit is near, and much comes: the sensor has to be on */
+	enum bound_guess guess;
 	uint64_t added_usec;	/* when the window of what came began, */
 	uint64_t added_pages;	/* and what had come by then; */
 	uint64_t added_before;	/* and by the beginning of the one before */

@@ -221,7 +221,7 @@ static bool counts_find(const char *text, uint64_t counts[COUNTS])
 
 static int counts_read(int fd, uint64_t counts[COUNTS])
 {
-	char text[VMSTAT_MAX + 1];
+	_uninitialized_ char text[VMSTAT_MAX + 1];
 	size_t size = 0;
 	ssize_t n;
 
@@ -235,25 +235,29 @@ static int counts_read(int fd, uint64_t counts[COUNTS])
 	return n < 0 ? -errno : -EBADMSG;
 }
 
+static void node_set(struct node *node, const uint64_t counts[COUNTS])
+{
+	/* More may be mapped than is on the lists: nr_mapped has tmpfs in it, they not. */
+	uint64_t lru = counts[COUNT_INACTIVE] + counts[COUNT_ACTIVE], mapped = counts[COUNT_MAPPED];
+
+	node->unmapped_pages = lru > mapped ? lru - mapped : 0;
+	node->free_pages = counts[COUNT_FREE];
+	node->slab_reclaimable_pages = counts[COUNT_SLAB];
+}
+
 int nodes_count(struct nodes *n)
 {
-	struct node nodes[NODES_MAX];
+	_uninitialized_ uint64_t counts[NODES_MAX][COUNTS];
 
-	memcpy(nodes, n->nodes, sizeof(nodes));
+	/* All or none. */
 	for (unsigned i = 0; i < n->count; i++) {
-		uint64_t counts[COUNTS], lru;
-		int r = counts_read(n->vmstat_fds[i], counts);
+		int r = counts_read(n->vmstat_fds[i], counts[i]);
 
 		if (r < 0)
 			return r;
-		/* More may be mapped than is on the lists: nr_mapped has tmpfs in it, they not. */
-		lru = counts[COUNT_INACTIVE] + counts[COUNT_ACTIVE];
-		nodes[i].unmapped_pages =
-			lru > counts[COUNT_MAPPED] ? lru - counts[COUNT_MAPPED] : 0;
-		nodes[i].free_pages = counts[COUNT_FREE];
-		nodes[i].slab_reclaimable_pages = counts[COUNT_SLAB];
 	}
-	memcpy(n->nodes, nodes, sizeof(nodes));
+	for (unsigned i = 0; i < n->count; i++)
+		node_set(&n->nodes[i], counts[i]);
 	return 0;
 }
 

@@ -177,7 +177,7 @@ static const struct held_disk *piece_disk(struct shed_piece *p, struct disk_plac
 static bool piece_find_held(struct shed_piece *p, const struct held_disk *disk,
 			    const struct disk_place *place)
 {
-	struct wire_extent extents[PIECE_PAGES];
+	_uninitialized_ struct wire_extent extents[PIECE_PAGES];
 	bool is_device = p->key.magic == FILE_SYSTEM_BDEVFS;
 	struct wire_identity identity = {
 		.kind = is_device ? WIRE_FILE_BLOCK_DEVICE : WIRE_FILE_REGULAR,
