@@ -84,7 +84,11 @@ class Bounded:
 
     def read(self, size, seconds=300, **options):
         """Read that much that nobody has read yet, at full speed: {"bytes", "seconds"}."""
-        options["pieces"] = self.stream.take(size)
+        return self.read_again(self.stream.take(size), seconds, **options)
+
+    def read_again(self, pieces, seconds=300, **options):
+        """The same of pieces that were taken before."""
+        options["pieces"] = pieces
         return json.loads(self.guest.python(workload.source("pieces.py"), options, seconds))
 
     def begin(self, program, **options):

@@ -55,8 +55,8 @@ def switched(lab, report, kernel):
     lab.start_daemon()
     lab.wait_agents()
     # On CPUs that are parallel the peak is measured too, by the long form.
-    peak = [limit_peak.peak] if lab.quick else []
-    _run_parts(bounded, [*peak, limit_hot.hot, limit_harm.harm, limit_harm.slab, limit_peak.hold])
+    peak, used = ([limit_peak.peak], []) if lab.quick else ([], [limit_peak.hold_used])
+    _run_parts(bounded, [*peak, limit_hot.hot, limit_harm.harm, limit_harm.slab, limit_peak.hold, *used])
     _end(lab, bounded)
 
 
