@@ -18,9 +18,7 @@ TREE = f"/usr/src/{PACKAGE}"
 # 64-bit, several CPUs, files and a network: the smallest configuration (allnoconfig) with what most files are about.
 OPTIONS = ["64BIT", "SMP", "BLOCK", "NET", "INET", "EXT4_FS", "PRINTK", "MULTIUSER", "PROC_FS", "SYSFS", "BUG"]
 # One build: of several parts of the kernel, so that it reads what a build reads.
-TARGETS = ["lib/radix-tree.o", "mm/memory.o", "kernel/fork.o", "fs/namei.o"]
-# Where there are few builds, each may take longer.
-MORE_TARGETS = TARGETS + ["lib/bitmap.o", "mm/filemap.o"]
+TARGETS = ["lib/radix-tree.o", "mm/memory.o", "kernel/fork.o", "fs/namei.o", "lib/bitmap.o", "mm/filemap.o"]
 QUICK_TARGETS = ["lib/ctype.o", "lib/bitmap.o"]
 # Whatever a build would otherwise take from its surroundings.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "KBUILD_BUILD_TIMESTAMP": "1",
