@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <malloc.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -13,6 +14,9 @@
 
 #define EXIT_USAGE  2
 #define CONFIG_PATH "/etc/pagepact/agent.conf"
+
+/* From here on memory is mapped for itself: glibc's own number, which else grows. */
+#define MMAP_LEAST_BYTES (128 << 10)
 
 static const char help[] =
 	"Usage: pagepact-agent [--config FILE] [--device PATH] [--cpu-budget PERMILLE] "
@@ -146,6 +150,8 @@ int main(int argc, char **argv)
 		log_error("Has to be run by root");
 		return EXIT_FAILURE;
 	}
+	/* What a queue took goes back when it is freed. */
+	mallopt(M_MMAP_THRESHOLD, MMAP_LEAST_BYTES);
 	if (options.once)
 		r = once_print(options.json);
 	else if (options.shrink_slab)

@@ -304,8 +304,9 @@ static void kept_account(struct shed *s, uint32_t count, uint64_t evicted)
 					    : KEPT_WAIT_MAX_USEC;
 }
 
-/* Puts what is short at the front aside. Return: whether there was any. */
-static bool short_keep(struct shed *s, enum shed_queue from)
+/* Forgets what is short at the front: a sweep finds it where there is enough of it. Return: whether
+ * there was any. */
+static bool short_drop(struct shed *s, enum shed_queue from)
 {
 	struct file_key key;
 	uint64_t index;
@@ -314,10 +315,9 @@ static bool short_keep(struct shed *s, enum shed_queue from)
 
 	for (unsigned i = 0; i < GLANCES_MAX && spans_is_short(&s->queues[from]); i++) {
 		(void)spans_pop(&s->queues[from], &key, &index, &count);
-		(void)queue_push(s, SHED_KEPT, &key, index, count, 0);
 		if (from == SHED_FRESH)
 			kept_account(s, count, 0);
-		any = true;
+		s->incomplete = any = true;
 	}
 	return any;
 }
@@ -334,7 +334,7 @@ int shed_piece(struct shed *s, enum shed_queue from, struct shed_goal *goal)
 	uint64_t evicted = goal->evicted;
 	uint32_t passed;
 
-	if (goal->worth_only && is_by_length(from) && short_keep(s, from))
+	if (goal->worth_only && is_by_length(from) && short_drop(s, from))
 		return 1;
 	int r = glance_pop(&s->glance, s->batch.memmap, &s->queues[from], &p.key, &p.piece.index,
 			   &p.piece.count, &passed);

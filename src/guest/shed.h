@@ -65,7 +65,7 @@ struct shed {
 /**
  * struct shed_goal - what is wanted
  * @pages: of each node; a piece goes whole, so it may become a little more
- * @worth_only: leave what is not worth an open file for later, unseen
+ * @worth_only: forget what is not worth an open file
  * @held_only: leave what the host does not hold for later
  * @evicted: result, of all nodes
  */

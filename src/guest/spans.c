@@ -215,6 +215,8 @@ int spans_pop(struct spans *s, struct file_key *ret_key, uint64_t *ret_index, ui
 		s->first = (s->first + 1) & (s->room - 1);
 		s->count--;
 	}
+	if (!s->count && s->room + s->files_room > 2 * ROOM_FIRST)
+		spans_done(s);
 	return 1;
 }
 

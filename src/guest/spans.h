@@ -4,7 +4,8 @@
  *
  * It is a list of hints: pages may have left, or be in it twice; whoever takes a span looks at the
  * pages themselves. Bounded: what does not fit is refused, and the owner of the queue finds it
- * again by a sweep over memory.
+ * again by a sweep over memory. What it took beyond a little goes back when it is empty: the guest is
+ * short of memory then.
  */
 #ifndef PAGEPACT_GUEST_SPANS_H
 #define PAGEPACT_GUEST_SPANS_H

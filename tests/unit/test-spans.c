@@ -180,6 +180,31 @@ static void test_another_generation_is_another_file(void **state)
 	spans_done(&s);
 }
 
+static void test_an_empty_queue_has_little_memory(void **state)
+{
+	struct spans s = { 0 };
+	struct file_key key = { .mapping = 1 };
+	uint64_t index;
+	uint32_t count;
+
+	(void)state;
+	for (uint32_t i = 0; i < 5000; i++) {
+		key.inode = i;
+		assert_int_equal(spans_push(&s, &key, 0, 1, 0), 0);
+	}
+	for (uint32_t i = 0; i < 5000; i++) {
+		assert_true(s.room >= 5000);
+		assert_int_equal(spans_pop(&s, &key, &index, &count), 1);
+		assert_int_equal(key.inode, i);
+	}
+	assert_int_equal(s.room + s.files_room, 0);
+	assert_int_equal(spans_push(&s, &key, 7, 1, 0), 0);
+	assert_int_equal(spans_pop(&s, &key, &index, &count), 1);
+	assert_int_equal(index, 7);
+	assert_true(s.room > 0);
+	spans_done(&s);
+}
+
 static void test_sort_puts_the_oldest_first_and_keeps_order(void **state)
 {
 	static const uint16_t ages[] = { 5, 0, UINT16_MAX, 5, 1, 0, UINT16_MAX };
@@ -242,6 +267,7 @@ int main(void)
 		cmocka_unit_test(test_files_are_forgotten_with_their_last_span),
 		cmocka_unit_test(test_too_many_files_are_refused),
 		cmocka_unit_test(test_another_generation_is_another_file),
+		cmocka_unit_test(test_an_empty_queue_has_little_memory),
 		cmocka_unit_test(test_sort_puts_the_oldest_first_and_keeps_order),
 		cmocka_unit_test(test_sort_puts_what_is_worth_it_first),
 	};
