@@ -38,8 +38,10 @@ def table(header, rows):
 
 
 class Report:
-    def __init__(self, scenario, accel, kernel):
-        self.scenario, self.accel, self.kernel = scenario, accel, kernel
+    def __init__(self, scenario, accel, kernel, only=None):
+        """only: the name of the one part to be run."""
+        self.scenario, self.accel, self.kernel, self.only = scenario, accel, kernel, only
+        self.parts, self._within = [], False
         self.measures, self.checks, self._files = {}, [], {}
         self._colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
@@ -66,13 +68,21 @@ class Report:
 
     def part(self, function, *args):
         """Run a part of a scenario; one that breaks fails as a check, and the parts after it run all the same.
-        Whether it came to its end."""
+        Whether it came to its end. Of the outermost parts only one may be wanted."""
+        outermost, name = not self._within, function.__name__.strip("_")
+        if outermost:
+            self.parts.append(name)
+            if self.only not in (None, name):
+                return True
+        self._within = True
         try:
             function(*args)
             return True
         except Exception:
             traceback.print_exc()
             return self.check(f"{function.__module__.split('.')[-1]}_{function.__name__}_completed", 0, "== 1")
+        finally:
+            self._within = not outermost
 
     @property
     def ok(self):

@@ -95,7 +95,7 @@ def _report(report, rounds, quick):
         report.attach(".svg", wave_report.picture(rounds.pairs("stock")))
 
 
-def _waves(lab, report, group, kernel):
+def _builds(lab, report, group, kernel):
     """Builds side by side with the wave, and what they took."""
     folder, targets = (QUICK_FOLDER, kbuild.QUICK_TARGETS) if lab.quick else (".", kbuild.TARGETS)
     kept = wave_build.freeze(lab, report, group, "source", folder, kernel=kernel)
@@ -121,7 +121,7 @@ def _counted(lab, report, group, kernel):
 
 def run(lab, report, kernel):
     with MemoryGroup("wave", wave_build.HOST_BYTES) as group:
-        report.part(_waves, lab, report, group, kernel)
+        report.part(_builds, lab, report, group, kernel)
         if not lab.quick:
             report.part(_counted, lab, report, group, kernel)
     report.print_measures()
