@@ -99,7 +99,7 @@ static void come(uint32_t count)
 	run = (struct watch_run){ .mapping = 1,
 				  .inode = 2,
 				  .magic = FILE_SYSTEM_EXT4,
-				  .device = 0xfff << 20 | 7,
+				  .device = 0xfffu << 20 | 7,
 				  .count = count };
 	told_runs = &run;
 	told_count = 1;

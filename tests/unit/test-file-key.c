@@ -18,7 +18,7 @@ static void test_other_file_systems(void **state)
 static void test_mounted_nowhere(void **state)
 {
 	struct file_key key = {
-		.mapping = 1, .inode = 2, .magic = XFS_SUPER_MAGIC, .device = 0xfff << 20 | 7
+		.mapping = 1, .inode = 2, .magic = XFS_SUPER_MAGIC, .device = 0xfffu << 20 | 7
 	};
 
 	(void)state;
@@ -108,7 +108,7 @@ static void test_directory(void **state)
 static void test_no_such_device(void **state)
 {
 	struct file_key key = { .mapping = 1,
-				.inode = 0xfff << 20 | 9,
+				.inode = 0xfffu << 20 | 9,
 				.magic = FILE_SYSTEM_BDEVFS };
 
 	(void)state;

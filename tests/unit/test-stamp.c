@@ -64,6 +64,14 @@ static void test_age_wraps(void **state)
 	assert_int_equal(heat_after(START, STAMP_SECONDS).age_sec, 0);
 }
 
+static void sweep_one(uint16_t *stamp, uint64_t now_ns)
+{
+	_Alignas(8) uint16_t stamps[STAMPS_A_WORD] = { 0, *stamp };
+
+	stamp_sweep(stamps, STAMPS_A_WORD, now_ns);
+	*stamp = stamps[1];
+}
+
 /* The time is read once for many pages, some of which are used meanwhile. */
 static void test_used_since_the_time_was_read(void **state)
 {
@@ -73,26 +81,25 @@ static void test_used_since_the_time_was_read(void **state)
 		struct stamp_clock now = clock_at(START);
 
 		assert_int_equal(stamp_heat(stamp, 5, &now).age_sec, 0);
-		stamp_sweep(&stamp, 1, START);
+		sweep_one(&stamp, START);
 		assert_int_equal(stamp, stamp_at(START + ahead * SECOND, 5, 1));
 	}
 }
 
 static void test_sweep(void **state)
 {
-	_Alignas(8) uint16_t stamps[STAMP_OLDEST + 2];
+	_Alignas(8) uint16_t stamps[STAMP_OLDEST + STAMPS_A_WORD] = { 0 };
 	struct stamp_clock now = clock_at(START + (STAMP_OLDEST - 1) * SECOND);
 
 	(void)state;
 	for (unsigned i = 0; i < STAMP_OLDEST; i++)
 		stamps[i] = stamp_at(START + i * SECOND, i & STAMP_TAG_MASK, i & STAMP_USES_MAX);
-	stamps[STAMP_OLDEST] = 0;
 	stamps[STAMP_OLDEST + 1] = stamp_make(STAMP_LONG_AGO, 9, 2);
 	/* Again and again: what is long ago stays so, without wrapping, and is longer ago each
 	 * time. */
 	for (uint64_t later = 0, sweeps = 1; later <= 1000; later += 56, sweeps++) {
 		now.now_ns = START + (STAMP_OLDEST - 1 + later) * SECOND;
-		stamp_sweep(stamps, STAMP_OLDEST + 2, now.now_ns);
+		stamp_sweep(stamps, STAMP_OLDEST + STAMPS_A_WORD, now.now_ns);
 		for (unsigned i = 0; i < STAMP_OLDEST; i++) {
 			struct watch_heat heat = stamp_heat(stamps[i], i & STAMP_TAG_MASK, &now);
 			uint64_t age = STAMP_OLDEST - 1 + later - i;
@@ -126,7 +133,7 @@ static void test_sweeps_a_minute_apart(void **state)
 			struct stamp_clock now = clock_at(t);
 
 			if (t - swept >= 60 * NSEC) {
-				stamp_sweep(&stamp, 1, t);
+				sweep_one(&stamp, t);
 				swept = t;
 			}
 			uint64_t least = (t - from) / SECOND;
