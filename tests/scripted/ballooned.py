@@ -38,7 +38,7 @@ class Balloon:
     process's, whose socket it is) if the guest is `honest`.
     """
 
-    def __init__(self, directory, name, shared=True, balloon=True, deflate=False):
+    def __init__(self, directory, name, shared=True, balloon=True, deflate=False, image=None):
         self.memory = next(_sizes) * MIB
         self.real, self.path = Path(directory) / f"{name}.real", Path(directory) / f"{name}.qmp"
         argv = ["qemu-system-x86_64", "-accel", "tcg", "-nodefaults", "-display", "none", "-S", "-m",
@@ -46,6 +46,9 @@ class Balloon:
                 "-machine", "pc,memory-backend=m", "-qmp", f"unix:{self.real},server=on,wait=off"]
         if balloon:
             argv += ["-device", "virtio-balloon-pci,id=b,free-page-reporting=on" + ",deflate-on-oom=on" * deflate]
+        if image:
+            argv += ["-blockdev", f"driver=file,node-name=f,filename={image},locking=off", "-blockdev",
+                     "driver=raw,node-name=n,file=f", "-device", "virtio-blk-pci,id=d,drive=n,serial=d"]
         self.qemu = process.start(argv, Path(directory) / f"{name}.qemu.log")
         process.wait_for(self._greets, 20, "QEMU greets")
         self.ram = os.memfd_create("ram") if shared else None

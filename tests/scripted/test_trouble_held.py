@@ -10,6 +10,7 @@ import pytest
 
 import daemon as d
 from daemon import folder  # noqa: F401  (a fixture)
+from ballooned import CAN, Balloon
 from lab import process, wire
 
 MIB = 1 << 20
@@ -28,7 +29,9 @@ class Guest:
     def __call__(self, agent, connection):
         for kind, ident, payload in agent.messages(connection):
             self.order.append(kind)
-            if kind in (wire.ASK, wire.LIMIT):
+            if kind == wire.WELCOME:
+                connection.sendall(d.frame(wire.HELLO, ident, d.hello(capabilities=CAN)))
+            elif kind in (wire.ASK, wire.LIMIT):
                 connection.sendall(d.frame(wire.REPORT, ident, self.report))
             elif kind == wire.FREE:
                 size, = struct.unpack_from("<Q", payload)
@@ -47,14 +50,19 @@ class Guest:
 
 @pytest.fixture
 def place(folder):
-    """place({name: (image, act, domain, guest)}, public): a daemon with these guests."""
+    """place({name: (image, act, domain, guest)}, public, balloons): a daemon with these guests; `balloons` names those
+    whose balloon is scripted."""
     with contextlib.ExitStack() as stack:
-        def make(guests, public=()):
+        def make(guests, public=(), balloons=()):
             path = Path(tempfile.mkdtemp(dir=folder))
             made = d.Daemon(path)
+            made.balloons = {}
             (made.etc / "pagepact.conf").write_text(f"[pagepact]\npublic_images = {' '.join(map(str, public))}\n")
             for name, (image, act, domain, guest) in guests.items():
-                qemu = d.Qemu(path, name, image=image, runs=True, locking="off")
+                if name in balloons:
+                    qemu = made.balloons[name] = Balloon(path, name, image=image)
+                else:
+                    qemu = d.Qemu(path, name, image=image, runs=True, locking="off")
                 stack.callback(qemu.stop)
                 stack.callback(d.FakeAgent(path / f"{name}.agent", guest).stop)
                 made.add(name, qemu.path, path / f"{name}.agent", act=act, more=f"domain = {domain}")
@@ -110,6 +118,24 @@ def test_near_the_limit(place, image):
     made = place({"a": (image, True, "x", near), "b": (image, True, "x", below), "c": (image, False, "x", observed)})
     process.wait_for(lambda: near.told, 40, "the guest near its limit is told")
     assert near.blocks() and not below.told and not observed.told
+    made.stop()
+
+
+def test_an_inflating_balloon(place, image):
+    """With the hint, and by itself; without it, not when another guest's turn comes."""
+    guest, near = Guest(), Guest(True)
+    made = place({"a": (image, True, "x", guest), "b": (image, True, "x", near)}, balloons=["a"])
+    balloon = made.balloons["a"]
+    balloon.hold(512 * MIB)
+    balloon.emit("BALLOON_CHANGE", actual=balloon.memory - 64 * MIB)
+    near.told.clear()
+    process.wait_for(lambda: near.told, 60, "the guest near its limit is told")
+    assert not guest.told
+    assert "error" not in made.call("hint", vm="a", hint="cache")
+    balloon.hold(384 * MIB)
+    balloon.emit("BALLOON_CHANGE", actual=balloon.memory - 192 * MIB)
+    process.wait_for(lambda: guest.told, 20, "the guest whose balloon inflates is told")
+    assert guest.blocks()
     made.stop()
 
 
