@@ -24,6 +24,8 @@
 #define STOP_USEC (15 * (uint64_t)USEC_PER_SEC)
 /* More than the daemon takes to end a resize that has timed out. */
 #define GRACE_SEC 60
+/* The daemon's own bound. */
+#define TIMEOUT_SEC_MAX 86400
 
 enum {
 	OPTION_CACHE,
@@ -188,6 +190,14 @@ static void print_reply(const struct ctl *ctl, const json_t *reply)
 		print_notes(reply);
 		return;
 	}
+	if (strcmp(limit_word(reply, "state"), "running") == 0) {
+		printf("order %lld: under way from %s to %s\n",
+		       (long long)json_integer_value(json_object_get(reply, "order")),
+		       size_of(ctl, reply, "from_bytes", from),
+		       size_of(ctl, reply, "asked_bytes", asked));
+		print_notes(reply);
+		return;
+	}
 	printf("order %lld: of %s, to have %s, it has %s after %lld steps and %s; state: %s\n",
 	       (long long)json_integer_value(json_object_get(reply, "order")),
 	       size_of(ctl, reply, "from_bytes", from), size_of(ctl, reply, "asked_bytes", asked),
@@ -250,18 +260,21 @@ static int balloon_run(const struct ctl *ctl, const struct args *args)
 	json_t *parameters;
 	int64_t seconds = 0;
 
-	if (args->option[OPTION_STOP] && args->n_args == 1)
+	if (args->option[OPTION_STOP] && args->n_args == 1 && !cache && !timeout && !dry_run &&
+	    !no_wait)
 		return stop(ctl, args);
 	if (args->option[OPTION_STOP] || args->n_args < 2) {
-		log_error("balloon: either a size or --stop is needed (usage: %s)",
+		log_error("balloon: either a size or --stop alone is needed (usage: %s)",
 			  verb_balloon.usage);
 		return CTL_USAGE;
 	}
 	if (check_size(args->arg[1]) != CTL_DONE || check_cache(cache) != CTL_DONE ||
 	    (timeout && args_number("--timeout", timeout, false, &seconds) < 0))
 		return CTL_USAGE;
-	if (seconds > 86400)
-		seconds = 86400;
+	if (seconds > TIMEOUT_SEC_MAX) {
+		log_error("balloon: --timeout: at most %d seconds, a day", TIMEOUT_SEC_MAX);
+		return CTL_USAGE;
+	}
 	mine.timeout_sec = seconds ? (unsigned)seconds + GRACE_SEC : ctl->timeout_sec;
 	parameters =
 		json_pack("{s:s, s:s, s:s*, s:b, s:b}", "vm", args->arg[0], "size", args->arg[1],

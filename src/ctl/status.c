@@ -187,17 +187,36 @@ static int print_names(const json_t *vms)
 	return CTL_DONE;
 }
 
+static void print_left_alone(const char *name, const json_t *balloon, const char *key,
+			     const char *what)
+{
+	const json_t *left = json_object_get(balloon, key);
+	char text[TEXT_SIZE_MAX];
+
+	if (json_is_integer(left))
+		printf("balloon: %s: %s for another %s\n", name, what,
+		       text_duration(json_integer_value(left), text));
+}
+
+/* What it is about to have, or what it lacks. */
 static void print_size(const struct ctl *ctl, const json_t *vm)
 {
-	const json_t *name = json_object_get(vm, "name");
-	const json_t *resize = json_object_get(json_object_get(vm, "balloon"), "resize");
+	const json_t *name = json_object_get(vm, "name"), *balloon = json_object_get(vm, "balloon");
+	const json_t *resize = json_object_get(balloon, "resize");
 	_cleanup_free_ char *safe = text_escape(json_string_value(name) ?: "?", text_is_utf8());
-	char actual[TEXT_SIZE_MAX], asked[TEXT_SIZE_MAX];
+	char actual[TEXT_SIZE_MAX], whole[TEXT_SIZE_MAX];
 
 	if (json_is_object(resize))
 		printf("balloon: %s: %s, from %s to %s\n", safe ?: "?", limit_word(resize, "stage"),
 		       size_of(ctl, resize, "actual_bytes", actual),
-		       size_of(ctl, resize, "asked_bytes", asked));
+		       size_of(ctl, resize, "asked_bytes", whole));
+	else if (json_is_integer(json_object_get(balloon, "target_bytes")))
+		printf("balloon: %s: has %s of %s; 'pagepact balloon %s max' gives it all back\n",
+		       safe ?: "?", size_of(ctl, balloon, "bytes", actual),
+		       size_of(ctl, balloon, "original_bytes", whole), safe ?: "?");
+	print_left_alone(safe ?: "?", balloon, "hands_off_left_usec",
+			 "somebody else moves it, left alone");
+	print_left_alone(safe ?: "?", balloon, "quarantine_left_usec", "not made smaller");
 }
 
 static int status_run(const struct ctl *ctl, const struct args *args)

@@ -119,6 +119,8 @@ static bool untold_see(struct balloon *b)
 
 void balloon_restarted(struct balloon *b)
 {
+	/* It may be another one's event. */
+	balloon_check(b);
 	memset(b->boot_id, 0, sizeof(b->boot_id));
 	if (b->resize || b->kept)
 		balloon_guard_restart(&b->guard, b->untold_usec = now_usec(), b->wanted_bytes);

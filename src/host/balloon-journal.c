@@ -237,15 +237,16 @@ void balloon_check(struct balloon *b)
 {
 	pid_t pid = vm_pid(b->vm);
 
-	if (!b->vm->inventory || !b->vm->qmp || !qmp_is_ready(b->vm->qmp))
+	if (!b->vm->qmp || !qmp_is_ready(b->vm->qmp))
 		return;
+	/* Before anything else is known of it: what was still to be set was the other one's. */
 	if (b->checked_pid != pid) {
 		if (b->checked_pid)
 			replaced(b);
 		b->checked_pid = pid;
 		b->settled = false;
 	}
-	if (!b->settled)
+	if (!b->settled && b->vm->inventory)
 		b->settled = entry_look(b);
 }
 

@@ -32,15 +32,29 @@ struct balloon_result *balloon_result_free(struct balloon_result *result)
 	return NULL;
 }
 
+/* Not known before the first look. */
+static json_t *known(uint64_t bytes)
+{
+	return bytes ? json_integer((json_int_t)bytes) : json_null();
+}
+
+static const char *evictor(const struct balloon_result *r)
+{
+	if (!r->agent)
+		return "no agent evicted";
+	return r->steps && r->asked_bytes < r->from_bytes ? "its agent was asked to evict"
+							  : "nothing had to be evicted";
+}
+
 json_t *balloon_result_json(const struct balloon_result *r)
 {
 	json_t *plain = json_pack(
-		"{ss? so sI sI sI sI sI sI ss ss sb ss? ss sI so si sI sb so}", "vm", r->vm,
+		"{ss? so sI so so so sI so ss ss sb ss? ss sI so si sI sb so}", "vm", r->vm,
 		"order", r->order ? json_integer((json_int_t)r->order) : json_null(), "asked_bytes",
-		(json_int_t)r->asked_bytes, "original_bytes", (json_int_t)r->original_bytes,
-		"from_bytes", (json_int_t)r->from_bytes, "actual_bytes",
-		(json_int_t)r->actual_bytes, "target_bytes", (json_int_t)r->target_bytes,
-		"floor_bytes", (json_int_t)r->floor.bytes, "floor_source",
+		(json_int_t)r->asked_bytes, "original_bytes", known(r->original_bytes),
+		"from_bytes", known(r->from_bytes), "actual_bytes", known(r->actual_bytes),
+		"target_bytes", (json_int_t)r->target_bytes, "floor_bytes", known(r->floor.bytes),
+		"floor_source",
 		balloon_floor_name(r->floor.source), "cache", balloon_cache_name(r->cache), "agent",
 		r->agent, "state", r->dry_run ? NULL : balloon_state_name(r->state), "reason",
 		r->reason, "evicted_bytes", (json_int_t)r->evicted_bytes, "host_returned_bytes",
@@ -56,12 +70,22 @@ void balloon_result_lines(const struct balloon_result *r, json_t *lines)
 	const json_t *note;
 	size_t i;
 
-	lines_add(lines, "Order %" PRIu64 " (balloon): %s was to have %.1f MiB, and had %.1f MiB.",
-		  r->order, r->vm, MIB(r->asked_bytes), MIB(r->from_bytes));
-	lines_add(lines, "Before it was ever changed it had %.1f MiB; its floor was %.1f MiB (%s).",
-		  MIB(r->original_bytes), MIB(r->floor.bytes), balloon_floor_name(r->floor.source));
-	lines_add(lines, "Page cache: %s; %s.", balloon_cache_name(r->cache),
-		  r->agent ? "its agent was asked to evict" : "no agent evicted");
+	if (r->from_bytes) {
+		lines_add(lines,
+			  "Order %" PRIu64 " (balloon): %s was to have %.1f MiB, and had %.1f MiB.",
+			  r->order, r->vm, MIB(r->asked_bytes), MIB(r->from_bytes));
+		lines_add(lines,
+			  "Before it was ever changed it had %.1f MiB; its floor was %.1f MiB "
+			  "(%s).",
+			  MIB(r->original_bytes), MIB(r->floor.bytes),
+			  balloon_floor_name(r->floor.source));
+	} else {
+		lines_add(lines,
+			  "Order %" PRIu64 " (balloon): %s was to have %.1f MiB; it was over before "
+			  "anything was looked at.",
+			  r->order, r->vm, MIB(r->asked_bytes));
+	}
+	lines_add(lines, "Page cache: %s; %s.", balloon_cache_name(r->cache), evictor(r));
 	lines_add(lines, "In %u steps and %.1f s it came to %.1f MiB; %.1f MiB were evicted.",
 		  r->steps, (double)r->usec / 1e6, MIB(r->actual_bytes), MIB(r->evicted_bytes));
 	if (r->returned_known)

@@ -102,7 +102,9 @@ static void limit_change(struct manager *m, struct call *call, struct vm *vm, co
 			   text);
 		return;
 	}
-	if (!limit_allowed(vm, call))
+	/* Whatever stands against a limit does not stand against its end. */
+	if (limit.kind != LIMIT_TEXT_DEFAULT && limit.kind != LIMIT_TEXT_OFF &&
+	    !limit_allowed(vm, call))
 		return;
 	if (dry_run) {
 		call_reply(call, answer(vm, note_of(vm, &limit), &limit, true));

@@ -62,6 +62,9 @@ json_t *hint_json(const struct vm *vm)
 /* What will keep it from having an effect now; NULL: nothing that is known here. */
 static const char *note_of(const struct vm *vm, int hint)
 {
+	if (hint == WIRE_HINT_CACHE && vm->agent == VM_AGENT_NONE)
+		return "no agent is configured for it, nor is there a port of one: the hint has no "
+		       "effect until there is";
 	if (vm->agent != VM_AGENT_LIVE)
 		return "the agent does not answer now: it will know once it does";
 	if (hint == WIRE_HINT_CACHE && vm->inventory && !vm->inventory->balloon)
@@ -100,7 +103,8 @@ static void hint_change(struct manager *m, struct call *call, struct vm *vm, con
 			   text);
 		return;
 	}
-	if (!hint_allowed(vm, call))
+	/* Whatever stands against a hint does not stand against its end. */
+	if (hint == WIRE_HINT_CACHE && !hint_allowed(vm, call))
 		return;
 	if (dry_run) {
 		call_reply(call, answer(vm, note_of(vm, hint), hint, true));

@@ -244,7 +244,9 @@ static void begin(struct resize *r)
 		resize_fail(r, "QEMU does not tell how much memory it has");
 		return;
 	}
-	if (size_text_apply(&r->request.size, actual, original, &wanted) < 0) {
+	/* What somebody else has given since is not taken by "max". */
+	if (size_text_apply(&r->request.size, actual, original > actual ? original : actual,
+			    &wanted) < 0) {
 		refuse(r, "invalid", "that would be no memory at all");
 		return;
 	}

@@ -46,6 +46,7 @@ static const char help[] =
 struct options {
 	const char *runtime_dir;
 	bool now, watch, check, json;
+	bool dir_given;
 	bool wait_given;
 	uint64_t wait_sec;
 };
@@ -59,6 +60,10 @@ struct run {
 
 static int options_check(const struct options *o)
 {
+	/* Where no daemon has run since the host booted the usual one is missing; a name that was
+	 * given and is not there is a slip, and would look like success. */
+	if (o->dir_given && access(o->runtime_dir, F_OK) < 0)
+		return log_error_errno(errno, "--runtime-dir: %s: %m", o->runtime_dir);
 	if (o->now && (o->watch || o->wait_given))
 		return log_error_errno(EINVAL, "--now does not wait: leave out --watch and --wait");
 	if (o->check && (o->now || o->watch || o->wait_given))
@@ -97,6 +102,7 @@ static int options_parse(int argc, char **argv, struct options *ret)
 		switch (c) {
 		case 'r':
 			ret->runtime_dir = optarg;
+			ret->dir_given = true;
 			break;
 		case 'n':
 			ret->now = true;
@@ -121,6 +127,7 @@ static int options_parse(int argc, char **argv, struct options *ret)
 			puts("pagepact-restore " PAGEPACT_VERSION);
 			return 0;
 		default:
+			fputs("See pagepact-restore --help.\n", stderr);
 			return -EINVAL;
 		}
 	if (optind < argc)

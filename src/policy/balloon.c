@@ -136,7 +136,8 @@ static void floor_end(struct look *l)
 	char text[160];
 
 	balloon_floor_text(&l->run->floor, &l->seen->report, text, sizeof(text));
-	look_end(l, BALLOON_FLOOR, "the floor is %.1f MiB: %s", MIB(l->run->floor.bytes), text);
+	look_end(l, BALLOON_FLOOR, "asked to have %.1f MiB, and the floor is %.1f MiB: %s",
+		 MIB(l->goal->wanted_bytes), MIB(l->run->floor.bytes), text);
 }
 
 static void step_set(struct look *l, uint64_t bytes)

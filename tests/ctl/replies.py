@@ -31,7 +31,9 @@ STATUS = {
          "act": False, "domain": "beta", "memory_bytes": 1024 * MIB, "host_resident_bytes": None,
          "balloon_bytes": None, "agent": None, "census": None, "duplicate_bytes": None,
          "cache_limit": {"text": None, "source": None}, "hint": {"text": None, "source": None}, "report": None,
-         "warnings": ["no QMP"], "balloon": {"bytes": None, "memory_bytes": 0, "notes": ["no device"]}}],
+         "warnings": ["no QMP"], "balloon": {"bytes": 700 * MIB, "memory_bytes": 1024 * MIB, "notes": ["no device"],
+                                            "original_bytes": 1024 * MIB, "target_bytes": 700 * MIB, "resize": None,
+                                            "hands_off_left_usec": None, "quarantine_left_usec": 300_000_000}}],
     "images": [{"path": "/images/base.raw", "device": 1, "inode": 2, "size_bytes": 2048 * MIB,
                 "resident_bytes": 450 * MIB, "trim": "allowed", "users": ["alpha", "beta"]}]}
 DUP = {

@@ -326,7 +326,10 @@ class Output(Case):
         self.assertEqual(lines[11].split(), "alpha cache cache host 512.0 MiB 64.0 MiB 96.0 MiB driver".split())
         self.assertEqual(lines[14].split(), "2048.0 MiB 450.0 MiB allowed alpha, beta "
                                             "/images/base.raw".split())
-        self.assertEqual(lines[15:], ["warning: beta: the QMP socket has another client",
+        self.assertEqual(lines[15:17], [
+            "balloon: beta: has 700.0 MiB of 1024.0 MiB; 'pagepact balloon beta max' gives it all back",
+            "balloon: beta: not made smaller for another 5 min"])
+        self.assertEqual(lines[17:], ["warning: beta: the QMP socket has another client",
                                      "warning: beta: no QMP", "warning: beta: balloon: no device"])
 
     def test_free(self):

@@ -62,6 +62,7 @@ class Balloon:
         self.migration, self.running, self.mute, self.cut = {}, True, False, None
         self.targets, self.commands, self.interval, self.stats = [], [], 0, {}
         self.after = {}  # {command: what is done once, after its answer}
+        self.delays = {}  # {command: seconds that its answer takes, once}
         self.client = None
         self.ended = threading.Event()
         self.lock = threading.Lock()
@@ -146,6 +147,7 @@ class Balloon:
         request = json.loads(line)
         name = request["execute"]
         self.commands.append(name)
+        time.sleep(self.delays.pop(name, 0))
         answer = self._answer(name, request.get("arguments") or {})
         if answer is None:
             upstream.sendall(line + b"\n")

@@ -20,8 +20,9 @@ from lab import process, wire
 # ---------------------------------------------------------------- another QEMU
 
 
-def play(path, size):
-    """A scripted QEMU in a process of its own, with `size` MiB: its pid."""
+def play(path, size, **delays):
+    """A scripted QEMU in a process of its own, with `size` MiB: its pid. Its guest is restarted, and it is being migrated,
+    once there is a file `restart` (which goes)."""
     pid = os.fork()
     if pid:
         process.wait_for((path / f"up{size}").exists, 20, "it is up")
@@ -29,8 +30,13 @@ def play(path, size):
     os.setsid()
     ballooned._sizes = iter([size])
     balloon = Balloon(path, "a")
+    balloon.delays = delays
     (path / f"up{size}").write_text("")
     while True:
+        with contextlib.suppress(FileNotFoundError):
+            (path / "restart").unlink()
+            balloon.migration = {"status": "active"}
+            balloon.emit("RESET", guest=True, reason="guest-reset")
         (path / "new").write_text(json.dumps(balloon.targets))
         os.rename(path / "new", path / f"targets{size}")
         time.sleep(0.05)
@@ -42,12 +48,12 @@ def end(pid):
         os.waitpid(pid, 0)
 
 
-def replace(path, pid, size):
+def replace(path, pid, size, **delays):
     """Another one at the same path, at once: its pid."""
     end(pid)
     for name in ("a.qmp", "a.real"):
         (path / name).unlink()
-    return play(path, size)
+    return play(path, size, **delays)
 
 
 @contextlib.contextmanager
@@ -65,6 +71,19 @@ def played(path, size, agent):
         daemon.wait_vm("a", lambda vm: vm["state"] == "running")
         daemon.wait_agent("a", "live")
         yield daemon, stack, pid, port
+
+
+def test_replaced_with_a_target_due(folder):
+    """What could not be set while QEMU was migrating is not set on the one that comes after it, slow to tell of itself."""
+    path = folder / "due"
+    with played(path, 2200, Agent()) as (daemon, stack, pid, _):
+        assert daemon.call("balloon", 30, vm="a", size="900M")["parameters"]["state"] == "reached"
+        (path / "restart").write_text("")
+        process.wait_for(lambda: "its original size" in daemon.log(), 15, "the restart is seen")
+        stack.callback(end, replace(path, pid, 2202, **{"query-status": 2.5}))
+        daemon.wait_vm("a", lambda vm: vm["memory_bytes"] == 2202 * MIB, 30)
+        daemon.wait_vm("a", lambda vm: vm["balloon"]["original_bytes"] is None, 30)
+        assert json.loads((path / "targets2202").read_text()) == []
 
 
 @pytest.mark.parametrize("step", [1, 2])
