@@ -226,6 +226,16 @@ static void test_floor_rises_between_steps(void **state)
 	assert_false(next.quarantine);
 }
 
+/* The step is worked out after the eviction, which may take long. */
+static void test_floor_rises_in_an_eviction(void **state)
+{
+	(void)state;
+	until(BALLOON_EVICT, 10);
+	seen.report.needed_bytes = 720 * MIB;
+	ends(BALLOON_FLOOR, 20);
+	assert_int_equal(target ? target : MEMORY, run.steps ? 900 * MIB : MEMORY);
+}
+
 static void test_floor_rises_in_a_step(void **state)
 {
 	(void)state;
@@ -320,6 +330,16 @@ static void test_impossible_size_at_first(void **state)
 	assert_false(next.set);
 }
 
+static void test_impossible_size_after_an_eviction(void **state)
+{
+	(void)state;
+	until(BALLOON_EVICT, 10);
+	seen.actual_known = false;
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(tick(), BALLOON_WAIT);
+	assert_int_equal(target, 0);
+}
+
 static void test_oom(void **state)
 {
 	(void)state;
@@ -344,6 +364,7 @@ static void test_pressure_holds(void **state)
 	seen.report.pressure = 500;
 	ends(BALLOON_PRESSURE, 300);
 	assert_false(next.set);
+	assert_true(next.quarantine);
 	assert_int_equal(run.steps, 2);
 }
 
@@ -435,6 +456,13 @@ static void test_restart(void **state)
 	seen.restarted = true;
 	ends(BALLOON_RESTARTED, 1);
 	assert_true(next.set);
+	assert_int_equal(next.bytes, MEMORY);
+	/* Also what an earlier resize had taken. */
+	setup(NULL);
+	goal.held_bytes = seen.actual_bytes = seen.host_bytes = 800 * MIB;
+	until_step(1);
+	seen.restarted = true;
+	ends(BALLOON_RESTARTED, 1);
 	assert_int_equal(next.bytes, MEMORY);
 }
 
@@ -738,6 +766,12 @@ static void test_guard_quarantine(void **state)
 	assert_non_null(strstr(text, "599 s"));
 	assert_false(balloon_guard_refusal(&guard, 2 * SECONDS, false, text));
 	assert_false(balloon_guard_refusal(&guard, 601 * (uint64_t)SECONDS, true, text));
+	/* Somebody else is left alone whichever way. */
+	guard = (struct balloon_guard){ 0 };
+	end = (struct balloon_next){ .act = BALLOON_END, .state = BALLOON_OTHER_OWNER };
+	balloon_guard_end(&guard, RULES, &end, SECONDS);
+	assert_true(balloon_guard_refusal(&guard, 2 * SECONDS, true, text));
+	assert_true(balloon_guard_refusal(&guard, 2 * SECONDS, false, text));
 }
 
 static enum balloon_owner watch(struct balloon_guard *guard, uint64_t now, uint64_t actual,
@@ -806,6 +840,7 @@ int main(void)
 		CASE(test_plan_only),
 		CASE(test_below_floor),
 		CASE(test_floor_rises_between_steps),
+		CASE(test_floor_rises_in_an_eviction),
 		CASE(test_floor_rises_in_a_step),
 		CASE(test_floor_stands_without_reports),
 		CASE(test_stall),
@@ -816,6 +851,7 @@ int main(void)
 		CASE(test_host_unknown),
 		CASE(test_impossible_size),
 		CASE(test_impossible_size_at_first),
+		CASE(test_impossible_size_after_an_eviction),
 		CASE(test_oom),
 		CASE(test_pressure_holds),
 		CASE(test_pressure_reverses),

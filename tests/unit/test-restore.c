@@ -23,6 +23,7 @@ struct machine {
 	uint64_t interval;
 	const char *refuses, *class; /* a command, with a class of errors */
 	const char *hushes;	     /* a command that is never answered */
+	unsigned int migrations;     /* times that it says it is being migrated */
 	unsigned int cut_reply;	     /* the reply, from 1, that is cut after cut_bytes; once */
 	size_t cut_bytes;
 	bool was_cut;
@@ -66,6 +67,10 @@ static json_t *machine_do(struct machine *m, const char *command, json_t *argume
 
 	if (strcmp(command, "query-uuid") == 0)
 		return json_pack("{ss}", "UUID", m->uuid);
+	if (strcmp(command, "query-migrate") == 0 && m->migrations) {
+		m->migrations--;
+		return json_pack("{ss}", "status", "active");
+	}
 	if (strcmp(command, "query-balloon") == 0)
 		return json_pack("{sI}", "actual", (json_int_t)m->actual);
 	if (strcmp(command, "balloon") == 0) {
@@ -460,6 +465,38 @@ static void test_no_room(void **state)
 	assert_int_equal(entry.original_bytes, GIB);
 }
 
+/* Whoever has it afterwards goes by its target: none is set until that is over. */
+static void test_migrating(void **state)
+{
+	struct machine *m = machine_start(), *ever = machine_start();
+
+	(void)state;
+	m->migrations = 3;
+	ever->migrations = UINT32_MAX;
+	restore_them(6000);
+	assert_restored(m);
+	assert_int_equal(m->migrations, 0);
+	assert_int_equal(m->n_targets, 1);
+	assert_end(ever, RESTORE_FAILED, "migrated");
+	assert_int_equal(ever->n_targets, 0);
+}
+
+/* Nothing was set: the journal keeps what was, whatever the guest claims. */
+static void test_claims_while_refused(void **state)
+{
+	struct machine *m = machine_start();
+	struct journal_entry entry;
+
+	(void)state;
+	m->actual = 800 * MIB;
+	m->refuses = "balloon";
+	m->class = "GenericError";
+	restore_them(2500);
+	assert_int_equal(m->end, RESTORE_FAILED);
+	assert_int_equal(journal_read(runtime, m->entry.vm, &entry), 1);
+	assert_int_equal(entry.target_bytes, 512 * MIB);
+}
+
 /* A daemon that comes takes over where things are. */
 static void test_daemon_comes(void **state)
 {
@@ -487,6 +524,20 @@ static void test_entry_is_new(void **state)
 
 	(void)state;
 	m->entry.target_bytes = 800 * MIB;
+	assert_int_equal(journal_write(runtime, &m->entry), 0);
+	assert_true(test_run(event, &finished));
+	restore_free(restore);
+	assert_int_equal(m->end, RESTORE_DONE);
+	assert_true(is_kept(m));
+}
+
+static void test_entry_is_another_process(void **state)
+{
+	struct machine *m = machine_start();
+	struct restore *restore = begin(TEST_WAIT_MSEC);
+
+	(void)state;
+	m->entry.start_ticks++;
 	assert_int_equal(journal_write(runtime, &m->entry), 0);
 	assert_true(test_run(event, &finished));
 	restore_free(restore);
@@ -588,6 +639,9 @@ int main(void)
 		RESTORE(test_late),
 		RESTORE(test_steps),
 		RESTORE(test_no_room),
+		RESTORE(test_migrating),
+		RESTORE(test_claims_while_refused),
+		RESTORE(test_entry_is_another_process),
 		RESTORE(test_daemon_comes),
 		RESTORE(test_entry_is_new),
 		RESTORE(test_given_connection),
