@@ -113,6 +113,39 @@ def test_entries_of_others(place):
     assert made.balloon.target == made.balloon.memory and made.entry() is None
 
 
+def test_entry_of_a_process_that_runs(place):
+    """Not this guest's QEMU: that one is to get its memory back first, and this one is not resized."""
+    made = place("runs")
+    made.resize("600M")
+    path, other = again(made), subprocess.Popen(["sleep", "100"])
+    try:
+        ticks = int(Path(f"/proc/{other.pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
+        entry = {**json.loads(path.read_text()), "pid": other.pid, "start_ticks": ticks}
+        path.write_text(json.dumps(entry))
+        made.daemon.start()
+        made.ready()
+        made.refused("500M", "refused", "about another process", str(other.pid))
+        assert json.loads(path.read_text()) == entry and made.status()["original_bytes"] is None
+    finally:
+        process.stop(other)
+        made.daemon.stop()
+
+
+def test_entry_of_an_earlier_process(place):
+    """Its number is this one's now: nothing of it is taken over, and it is removed."""
+    made = place("earlier")
+    made.resize("600M")
+    path = again(made)
+    entry = json.loads(path.read_text())
+    path.write_text(json.dumps({**entry, "start_ticks": entry["start_ticks"] + 1}))
+    made.daemon.start()
+    made.ready()
+    made.daemon.says("its journal entry is removed")
+    assert made.status()["original_bytes"] is None and not path.exists()
+    made.daemon.stop()
+    assert made.balloon.target == 600 * MIB
+
+
 def test_another_name(place):
     """The same QEMU under another name in the configuration."""
     made = place("name")

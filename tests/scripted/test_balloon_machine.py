@@ -86,6 +86,22 @@ def test_replaced_with_a_target_due(folder):
         assert json.loads((path / "targets2202").read_text()) == []
 
 
+def test_reset_just_before_a_target(place):  # noqa: F811
+    """It is not squeezed while it boots: what it gets then is all of its memory."""
+    made = place("before")
+    armed = []
+
+    def answer(name, arguments, old=made.balloon._answer):
+        if name == "query-migrate" and armed:
+            armed.clear()
+            made.balloon.reset()
+        return old(name, arguments)
+    made.balloon._answer = answer
+    made.said.free = lambda size: armed.append(size) or wire.freed(size, cold=size)
+    assert made.resize("700M")["state"] == "restarted"
+    assert not armed and min(made.balloon.targets) >= made.balloon.memory - 4096
+
+
 @pytest.mark.parametrize("step", [1, 2])
 def test_replaced(folder, step):
     """QEMU dies during an eviction, and another one listens at its path at once: nothing is set there, ever."""
