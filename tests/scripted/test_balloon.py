@@ -110,6 +110,24 @@ def test_what_cannot_be_ballooned(guest):
     other.refused("512M", "refused", "migrated or saved")
 
 
+@beside("passed through", "encrypted")
+def test_what_gives_nothing_back(guest, why):
+    """Memory that a device of the host's has pinned, or that the host cannot read."""
+    told = {"passed through": ("path", "/machine/peripheral", [{"name": "b", "type": "child<virtio-balloon-pci>"},
+                                                              {"name": "gpu", "type": "child<vfio-pci>"}]),
+            "encrypted": ("property", "confidential-guest-support", "/objects/sev0")}
+    key, wanted, value = told[why]
+    made = guest(attach=False)
+
+    def answer(name, arguments, old=made.balloon._answer):
+        if name in ("qom-list", "qom-get") and arguments.get(key) == wanted:
+            return {"return": value}
+        return old(name, arguments)
+    made.balloon._answer = answer
+    made.attach()
+    made.refused("512M", "refused", why)
+
+
 # ---------------------------------------------------------------- page cache
 
 
