@@ -91,8 +91,8 @@ static uint64_t turns_to_wait(void)
 	return wait;
 }
 
-/* Pages of a file that is not there enter the cache. */
-static void come(uint32_t count)
+/* Pages of a file that is not there enter the cache, and nobody has heard of them yet. */
+static void come_unheard(uint32_t count)
 {
 	static struct watch_run run;
 
@@ -103,6 +103,11 @@ static void come(uint32_t count)
 				  .count = count };
 	told_runs = &run;
 	told_count = 1;
+}
+
+static void come(uint32_t count)
+{
+	come_unheard(count);
 	assert_int_equal(shed_drain(&shed, true), 0);
 }
 
@@ -429,6 +434,41 @@ static void test_what_is_hot_by_a_guess_is_looked_at_again(void **state)
 	assert_in_range(shed.evicted_pages, 900, FAKE_FRAMES);
 }
 
+/* Once for a limit: what comes after that is known, or is not worth a sensor that is on for ever. */
+static void test_guesses_are_over_after_a_sweep(void **state)
+{
+	(void)state;
+	limit_set(4000);
+	cached_file_make(&shed);
+	for (int i = 0; i < FAKE_FRAMES; i++)
+		frames[i] = (struct fake_frame){ .flags = SCAN_ACTIVE };
+	tell(5000);
+	for (int i = 0; i < 20; i++)
+		file_turn();
+	assert_true(bound.hurry);
+	uint64_t due = bound.sweep_due_usec;
+	heat.is_on = true;
+	heat.since_usec = now_usec() - 31 * USEC_PER_SEC;
+	for (int i = 0; i < 20; i++)
+		file_turn();
+	assert_true(bound.sweep_due_usec > due);
+	assert_int_equal(bound.guess, BOUND_GUESS_OVER);
+	assert_false(bound.hurry);
+	/* Another limit is another matter. */
+	limit_set(3000);
+	assert_int_equal(bound.guess, BOUND_GUESS_STAYS);
+}
+
+/* A request is braked, and what it took may come back for a minute. */
+static void test_what_a_request_took_is_sampled(void **state)
+{
+	(void)state;
+	bound.brake.idle_seconds = 0;
+	bound.brake.second = now_usec() / USEC_PER_SEC;
+	assert_in_range(bound_turn(&bound), 1, USEC_PER_SEC);
+	assert_true(bound.sampled_usec > 0);
+}
+
 /* What is used is not looked at again each time. */
 static void test_what_the_sensor_saw_is_no_guess(void **state)
 {
@@ -518,6 +558,10 @@ static void test_a_hint_keeps_the_queues_filled(void **state)
 	assert_int_equal(bound.state, WIRE_STATE_OFF);
 	assert_int_equal(wait, BOUND_NEVER);
 	assert_false(shed.incomplete);
+	/* Nothing is to be done, and what comes is kept in mind. */
+	come_unheard(50);
+	assert_int_equal(bound_turn(&bound), BOUND_NEVER);
+	assert_int_equal(shed.queues[SHED_FRESH].pages, 150);
 	ahead.hint = WIRE_HINT_NONE;
 	turns(1);
 	assert_true(shed.incomplete);
@@ -743,6 +787,10 @@ int main(void)
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_hot_by_a_guess_is_looked_at_again,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_guesses_are_over_after_a_sweep, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_what_a_request_took_is_sampled, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_what_the_sensor_saw_is_no_guess, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_after_eviction_it_looks_each_second, setup,

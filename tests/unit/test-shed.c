@@ -96,8 +96,10 @@ static void test_what_is_short_is_forgotten_unseen(void **state)
 	tell(EXT4, 1000, 7);
 	tell(EXT4, 2048, 64);
 	shed.incomplete = false;
+	shed.kept_pages = 74;
 	assert_int_equal(shed_piece(&shed, SHED_FRESH, &goal), 1);
 	assert_int_equal(shed.queues[SHED_FRESH].pages, 64);
+	assert_int_equal(shed.kept_pages, 64);
 	assert_true(shed.incomplete);
 	assert_int_equal(shed_piece(&shed, SHED_FRESH, &goal), 1);
 	assert_int_equal(shed_piece(&shed, SHED_FRESH, &goal), 0);

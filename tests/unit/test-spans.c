@@ -180,6 +180,31 @@ static void test_another_generation_is_another_file(void **state)
 	spans_done(&s);
 }
 
+static void test_what_is_short(void **state)
+{
+	struct spans s = { 0 };
+	struct file_key key = { .mapping = 1 };
+	uint64_t index;
+	uint32_t count;
+
+	(void)state;
+	assert_false(spans_is_short(&s));
+	assert_int_equal(spans_push(&s, &key, 0, SPAN_WORTH_PAGES - 1, 0), 0);
+	key.inode = 1;
+	assert_int_equal(spans_push(&s, &key, 0, SPAN_WORTH_PAGES, 0), 0);
+	key.inode = 2;
+	/* The rest of a longer one is short, and its file is open. */
+	assert_int_equal(spans_push(&s, &key, 1, SPAN_PIECE_PAGES + 2, 0), 0);
+	assert_true(spans_is_short(&s));
+	assert_int_equal(spans_pop(&s, &key, &index, &count), 1);
+	assert_false(spans_is_short(&s));
+	assert_int_equal(spans_pop(&s, &key, &index, &count), 1);
+	assert_int_equal(spans_pop(&s, &key, &index, &count), 1);
+	assert_int_equal(index + count, SPAN_PIECE_PAGES);
+	assert_false(spans_is_short(&s));
+	spans_done(&s);
+}
+
 static void test_an_empty_queue_has_little_memory(void **state)
 {
 	struct spans s = { 0 };
@@ -267,6 +292,7 @@ int main(void)
 		cmocka_unit_test(test_files_are_forgotten_with_their_last_span),
 		cmocka_unit_test(test_too_many_files_are_refused),
 		cmocka_unit_test(test_another_generation_is_another_file),
+		cmocka_unit_test(test_what_is_short),
 		cmocka_unit_test(test_an_empty_queue_has_little_memory),
 		cmocka_unit_test(test_sort_puts_the_oldest_first_and_keeps_order),
 		cmocka_unit_test(test_sort_puts_what_is_worth_it_first),
