@@ -330,6 +330,58 @@ static void test_impossible_size_at_first(void **state)
 	assert_false(next.set);
 }
 
+/* A growth that is slow, and a host that sees it late, are no stall. */
+static void test_slow_host_is_no_stall(void **state)
+{
+	(void)state;
+	until_step(1);
+	honest = false;
+	seen.host_bytes = MEMORY;
+	for (int i = 0; i < 40; i++) {
+		seen.host_bytes -= 4 * MIB;
+		assert_int_equal(tick(), BALLOON_WAIT);
+	}
+	assert_int_equal(seen.actual_bytes, target);
+	honest = true;
+	ends(BALLOON_REACHED, 100);
+
+	setup(NULL);
+	goal.wanted_bytes = MEMORY;
+	seen.actual_bytes = seen.host_bytes = MEMORY - 64 * MIB;
+	goal.held_bytes = seen.actual_bytes;
+	rate = MIB;
+	ends(BALLOON_REACHED, 200);
+}
+
+/* What QEMU does not answer for is not the guest's fault. */
+static void test_qemu_silent_in_a_step(void **state)
+{
+	(void)state;
+	until_step(1);
+	rate = 0;
+	for (int i = 0; i < 8; i++) {
+		seen.now_usec += SECONDS;
+		seen.report.usec = seen.now_usec;
+		balloon_next(RULES, &goal, &run, &seen, &next);
+		assert_int_not_equal(next.state, BALLOON_STALLED);
+		assert_false(next.quarantine);
+		if (next.act == BALLOON_END)
+			break;
+	}
+}
+
+/* A report of before the step says nothing of it. */
+static void test_pressure_of_before_a_step(void **state)
+{
+	(void)state;
+	until_step(1);
+	frozen = true;
+	seen.report.pressure = 2000;
+	assert_int_equal(tick(), BALLOON_WAIT);
+	frozen = false;
+	ends(BALLOON_PRESSURE, 2);
+}
+
 static void test_impossible_size_after_an_eviction(void **state)
 {
 	(void)state;
@@ -457,6 +509,19 @@ static void test_restart(void **state)
 	ends(BALLOON_RESTARTED, 1);
 	assert_true(next.set);
 	assert_int_equal(next.bytes, MEMORY);
+	/* Never more than it had. */
+	setup(NULL);
+	goal.original_bytes = MEMORY - 24 * MIB;
+	until_step(1);
+	seen.report.pressure = 1001;
+	ends(BALLOON_PRESSURE, 2);
+	assert_int_equal(next.bytes, MEMORY - 24 * MIB);
+	setup(NULL);
+	goal.original_bytes = MEMORY - 24 * MIB;
+	until_step(1);
+	rate = 0;
+	ends(BALLOON_STALLED, 40);
+	assert_true(next.bytes <= MEMORY - 24 * MIB);
 	/* Also what an earlier resize had taken. */
 	setup(NULL);
 	goal.held_bytes = seen.actual_bytes = seen.host_bytes = 800 * MIB;
@@ -517,6 +582,14 @@ static void test_grows_before_we_begin(void **state)
 	}
 	ends(BALLOON_OTHER_OWNER, 2);
 	assert_int_equal(run.steps, 0);
+
+	/* Nor past what it had at first: that is none of ours. */
+	setup(NULL);
+	goal.original_bytes = MEMORY - 80 * MIB;
+	goal.held_bytes = seen.actual_bytes = MEMORY - 100 * MIB;
+	tick();
+	seen.actual_bytes += 29 * MIB;
+	ends(BALLOON_OTHER_OWNER, 1);
 }
 
 static void test_moved_beyond(void **state)
@@ -851,6 +924,9 @@ int main(void)
 		CASE(test_host_unknown),
 		CASE(test_impossible_size),
 		CASE(test_impossible_size_at_first),
+		CASE(test_slow_host_is_no_stall),
+		CASE(test_qemu_silent_in_a_step),
+		CASE(test_pressure_of_before_a_step),
 		CASE(test_impossible_size_after_an_eviction),
 		CASE(test_oom),
 		CASE(test_pressure_holds),
