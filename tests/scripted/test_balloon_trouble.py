@@ -212,6 +212,26 @@ def test_other_owner_later(guest):
 
 
 @beside()
+def test_event_of_an_impossible_size(guest):
+    """More than the machine has is nobody's doing."""
+    made = guest(Agent())
+    made.resize("900M")
+    made.balloon.emit("BALLOON_CHANGE", actual=900 * MIB)
+    made.balloon.emit("BALLOON_CHANGE", actual=1 << 50)
+    assert made.resize("880M")["state"] == "reached"
+
+
+@beside()
+def test_statistics_of_an_impossible_size(guest):
+    """More available than there is: not used, and said."""
+    made = guest()
+    made.balloon.stats = {"stat-available-memory": 1 << 50}
+    reply = made.resize("900M")
+    assert reply["floor_source"] == "default"
+    assert any("more available memory than it has" in note for note in reply["notes"])
+
+
+@beside()
 def test_takes_memory_back(guest):
     """It may (deflate-on-oom), and does when it has none left: it gets all that it had, and is not squeezed again soon."""
     made = guest(Agent(), deflate=True)
