@@ -23,6 +23,7 @@ struct machine {
 	uint64_t interval;
 	const char *refuses, *class; /* a command, with a class of errors */
 	const char *hushes;	     /* a command that is never answered */
+	bool brings_daemon;	     /* one is there once a target is set */
 	unsigned int migrations;     /* times that it says it is being migrated */
 	unsigned int cut_reply;	     /* the reply, from 1, that is cut after cut_bytes; once */
 	size_t cut_bytes;
@@ -76,6 +77,7 @@ static json_t *machine_do(struct machine *m, const char *command, json_t *argume
 	if (strcmp(command, "balloon") == 0) {
 		assert_true(m->n_targets < ARRAY_SIZE(m->targets));
 		m->targets[m->n_targets++] = (uint64_t)json_integer_value(value);
+		daemon_there = daemon_there || m->brings_daemon;
 	} else if (strcmp(command, "qom-set") == 0) {
 		assert_string_equal(json_string_value(json_object_get(arguments, "property")),
 				    "guest-stats-polling-interval");
@@ -516,6 +518,18 @@ static void test_daemon_comes(void **state)
 	assert_int_equal(m->n_targets, 1);
 }
 
+/* It has taken the entry over as it was: what this one did meanwhile is for it to find. */
+static void test_daemon_comes_at_the_end(void **state)
+{
+	struct machine *m = machine_start();
+
+	(void)state;
+	m->brings_daemon = true;
+	restore_them(TEST_WAIT_MSEC);
+	assert_int_equal(m->n_targets, 1);
+	assert_true(is_kept(m));
+}
+
 /* What was written after this began is about something else. */
 static void test_entry_is_new(void **state)
 {
@@ -643,6 +657,7 @@ int main(void)
 		RESTORE(test_claims_while_refused),
 		RESTORE(test_entry_is_another_process),
 		RESTORE(test_daemon_comes),
+		RESTORE(test_daemon_comes_at_the_end),
 		RESTORE(test_entry_is_new),
 		RESTORE(test_given_connection),
 		RESTORE(test_freed),
