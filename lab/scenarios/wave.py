@@ -13,9 +13,9 @@ scenarios do, but kept from the machine's own DAMON thread (warm.Followed), whic
 The wave is as fast as the machine: a build without a balloon, measured first, has ten. Where instructions are
 counted it follows the guest's own clock.
 
-Time: a minute for the image, once, and one for the kept state; 37 builds of 60 to 200 s, by the machine's day, and 8 to
-20 s each to go on from the state; then a quarter of an hour for the three guests that count instructions: one hour and
-a quarter to two and a quarter, where nobody else is at work. One host CPU is all that a guest uses: `taskset` keeps
+Time: a minute for the image, once, and one for the kept state; 38 builds of 60 s and more, by the machine's day (51 minutes
+on one where they took 60 to 85 s), of which (d) takes half a minute more before it begins; then 25 minutes for the nine
+builds that count instructions. One host CPU is all that a guest uses: `taskset` keeps
 the other for others. The short form is one pair of (b) and (d), of a few waves each: a minute and a half.
 """
 import traceback

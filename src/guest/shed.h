@@ -10,9 +10,8 @@
  * what has left meanwhile is passed over (glance.h).
  * What is cold but not held by the host, while the host has said what it holds, goes to a queue of
  * its own and its turn comes after; what is hot, mapped, dirty or held goes to the queue of those
- * kept, and is looked at again later, at growing intervals; so does what is short while that is not
- * worth an open file. What does not fit in a queue is found
- * by the next sweep.
+ * kept, and is looked at again later, at growing intervals. What does not fit in a queue, and what
+ * was short while that was not worth an open file, is found by the next sweep.
  */
 #ifndef PAGEPACT_GUEST_SHED_H
 #define PAGEPACT_GUEST_SHED_H

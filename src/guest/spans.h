@@ -10,8 +10,8 @@
 #ifndef PAGEPACT_GUEST_SPANS_H
 #define PAGEPACT_GUEST_SPANS_H
 
-#include <stddef.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "guest/file.h"

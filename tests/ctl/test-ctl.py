@@ -65,6 +65,9 @@ class Usage(Case):
                 (["dup", "--nonsense"], "--nonsense"), (["dup", "a", "stray"], "stray argument"),
                 (["status", "alpha"], "stray argument"), (["detach"], "missing"),
                 (["balloon", "a"], "either a size or --stop"), (["balloon", "a", "0"], "is no size"),
+                (["balloon", "a", "--stop", "--dry-run"], "--stop alone"),
+                (["balloon", "a", "--stop", "--timeout", "9"], "--stop alone"),
+                (["balloon", "a", "1G", "--timeout", "86401"], "at most 86400 seconds"),
                 (["balloon", "a", "1G", "--stop"], "either"), (["balloon", "a", "\033[2J"], "\\x1b[2J"),
                 (["balloon", "a", "1G", "--cache", "most"], "none of first, only and off"),
                 (["balloon", "a", "1G", "--timeout", "-5"], "not a number"),
@@ -359,6 +362,9 @@ class Output(Case):
             "order 19: of 1024.0 MiB, to have 512.0 MiB, it has 512.0 MiB after 2 steps and 4.2 s; state: reached",
             "it ended with: done",
             "400.0 MiB of page cache and slab were given up first; the host sees 500.0 MiB of guest memory returned"])
+        begun = dict(replies.BALLOON, state="running", reason="under way")
+        self.assertEqual(self.output("balloon", "--no-wait", parameters=begun).splitlines(), [
+            "order 19: under way from 1024.0 MiB to 512.0 MiB"])
         look = dict(replies.BALLOON, dry_run=True, order=None, state=None, host_returned_bytes=None, notes=["\u001b[2J"])
         self.assertEqual(self.output("balloon", "--dry-run", parameters=look).splitlines(), [
             "dry run: nothing was changed; it has 1024.0 MiB, its floor is 200.0 MiB (agent), and it would get 512.0 MiB "

@@ -110,6 +110,19 @@ def test_what_cannot_be_ballooned(guest):
     other.refused("512M", "refused", "migrated or saved")
 
 
+@beside()
+def test_max_takes_nothing(guest):
+    """Found small, and made larger since: max is what it has then, and growing asks no agent to evict."""
+    made = guest(Agent(), attach=False)
+    made.balloon.size = made.balloon.target = 300 * MIB
+    made.attach()
+    order = made.resize("400M")["order"]
+    explained = made.daemon.call("explain", order=order)["parameters"]["text"]
+    assert any("nothing had to be evicted" in line for line in explained)
+    assert made.resize("max")["actual_bytes"] == 400 * MIB
+    assert min(made.balloon.targets) == 400 * MIB
+
+
 @beside("passed through", "encrypted")
 def test_what_gives_nothing_back(guest, why):
     """Memory that a device of the host's has pinned, or that the host cannot read."""

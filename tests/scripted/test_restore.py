@@ -134,6 +134,13 @@ def test_while_a_daemon_runs(place):
         daemon.stop()
 
 
+def test_runtime_dir_that_is_not_there(folder):  # noqa: F811
+    """A slip of the hand would look as if all guests had what they had."""
+    for arguments in (["--check"], ["--now"], []):
+        done = restore(folder / "typo", *arguments)
+        assert (done.returncode, done.stdout) == (2, "") and "typo: No such file" in done.stderr
+
+
 def test_watch(place):
     """Daemons come and are killed: the guest is restored after the last, and no start was in the way of another."""
     daemon = d.Daemon(place).start()

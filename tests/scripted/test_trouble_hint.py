@@ -97,6 +97,10 @@ def test_agent_that_cannot(place):  # noqa: F811
     made = place(Guest(capabilities=CAN_LIMIT_NO_HINT, missing=MISSING))
     refused(made.ctl("hint", "a", "cache"), 4, "ahead of the balloon", MISSING.decode())
     assert set(made.guest.hints) <= {"default"} and not (made.daemon.state / "hints.d/a").exists()
+    # One that was stored for another agent can be withdrawn.
+    for hint in ("none", "default"):
+        done(made.ctl("hint", "a", hint), f"a: hint {hint}")
+        assert (made.daemon.state / "hints.d/a").read_text().strip() == hint
     made.daemon.stop()
 
 

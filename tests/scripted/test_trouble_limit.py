@@ -209,6 +209,10 @@ def test_observed_guest(place):
     done(made.ctl("cache-limit", "a"))
     assert set(made.guest.limits) == {(wire.LIMIT_GUEST, 0, 0)} and not made.guest.frees
     assert not (made.daemon.state / "limits.d/a").exists()
+    # To ask for nothing is never refused, and changes nothing here.
+    for limit in ("off", "default"):
+        assert made.ctl("cache-limit", "a", limit).returncode == 0
+    assert set(made.guest.limits) == {(wire.LIMIT_GUEST, 0, 0)}
     made.daemon.stop()
 
 
