@@ -11,7 +11,6 @@
 #define PING_USEC	 10000000ULL
 #define GREET_USEC	 1000000ULL /* an agent may start long after the guest's port was opened */
 #define SILENT_USEC	 30000000ULL
-#define REPORT_LATE_USEC 3000000ULL
 /* An agent answers pings while it scans, between two chunks. */
 #define SCAN_PING_USEC	 3000000ULL
 #define SCAN_SILENT_USEC 15000000ULL
@@ -86,83 +85,6 @@ void vm_agent_interrupt(struct vm *vm, const char *why)
 	vm->interruption = why;
 }
 
-/* What the agent is to hold: without the operator's consent, what the guest itself says. An agent
- * that is asked for reports would hold for ever what another daemon told it. */
-static struct wire_limit limit_wire(const struct vm *vm)
-{
-	struct wire_limit limit = { .kind = WIRE_LIMIT_GUEST, .hint = WIRE_HINT_GUEST };
-
-	if (!vm->config.act || vm->quiet)
-		return limit;
-	if (vm->hello.capabilities & WIRE_CAN_HINT)
-		limit.hint = vm->hint_meanwhile != WIRE_HINT_GUEST ? vm->hint_meanwhile : vm->hint;
-	if (!(vm->hello.capabilities & WIRE_CAN_LIMIT))
-		return limit;
-	switch (vm->limit.kind) {
-	case LIMIT_TEXT_BYTES:
-		limit.kind = WIRE_LIMIT_BYTES;
-		limit.bytes = vm->limit.bytes;
-		break;
-	case LIMIT_TEXT_PERMILLE:
-		limit.kind = WIRE_LIMIT_PERMILLE;
-		limit.permille = vm->limit.permille;
-		break;
-	case LIMIT_TEXT_OFF:
-		limit.kind = WIRE_LIMIT_OFF;
-		break;
-	default:
-		break;
-	}
-	return limit;
-}
-
-static bool wants_limit(uint32_t capabilities)
-{
-	return capabilities & (WIRE_CAN_LIMIT | WIRE_CAN_HINT);
-}
-
-/* A full queue is tried again at the next tick. */
-static void limit_send(struct vm *vm)
-{
-	const struct wire_limit limit = limit_wire(vm);
-
-	if (!vm->limit_due || vm->agent != VM_AGENT_LIVE || !vm->link || vm->link_closed ||
-	    !wants_limit(vm->hello.capabilities))
-		return;
-	if (link_send(vm->link, WIRE_LIMIT, vm->next_id, &limit, sizeof(limit)) < 0)
-		return;
-	vm->report_id = vm->next_id++;
-	vm->report_asked = false;
-	vm->limit_due = false;
-}
-
-static void report_ask(struct vm *vm)
-{
-	if (link_send(vm->link, WIRE_ASK, vm->next_id, NULL, 0) < 0)
-		return;
-	vm->report_id = vm->next_id++;
-	vm->report_asked = true;
-	vm->report_asked_usec = now_usec();
-}
-
-static void on_report(struct vm *vm, uint64_t id, const struct wire_report *report)
-{
-	const struct wire_limit wanted = limit_wire(vm);
-
-	if (!vm->report_id || id != vm->report_id)
-		return;
-	vm->report_id = 0;
-	vm->report = *report;
-	vm->report_usec = now_usec();
-	/* Once for each question, so that no lie makes more of them than there are questions. */
-	if (vm->report_asked && report->limit_origin != WIRE_ORIGIN_HOST &&
-	    report->limit_state != WIRE_STATE_CANNOT && wanted.kind != WIRE_LIMIT_GUEST)
-		vm->limit_due = true;
-	if (vm->report_asked && report->hint_origin != WIRE_ORIGIN_HOST &&
-	    wanted.hint != WIRE_HINT_GUEST)
-		vm->limit_due = true;
-}
-
 static void on_hello(struct vm *vm, uint64_t id, const struct wire_hello *hello)
 {
 	/* A new agent knows nothing of what the one before was asked. */
@@ -185,8 +107,8 @@ static void on_hello(struct vm *vm, uint64_t id, const struct wire_hello *hello)
 	}
 	agent_state(vm, VM_AGENT_LIVE, hello->missing);
 	vm->limit_due = true;
-	limit_send(vm);
-	report_ask(vm);
+	vm_wish_send(vm);
+	vm_wish_ask(vm);
 }
 
 static void on_scan_message(struct vm *vm, uint16_t type, const union wire_message *m)
@@ -258,7 +180,7 @@ static void on_message(uint16_t type, uint64_t id, const union wire_message *m, 
 			ask_finish(vm, 0, m);
 		break;
 	case WIRE_REPORT:
-		on_report(vm, id, m->report);
+		vm_wish_reported(vm, id, m->report);
 		break;
 	case WIRE_ERROR:
 		on_error(vm, id, m->error);
@@ -345,7 +267,7 @@ static void link_keep(struct vm *vm, uint64_t now)
 	(void)link_send(vm->link, WIRE_PING, 0, NULL, 0);
 	/* A scan is looked after more often than a report is worth. */
 	if (!vm->scan_next && vm->agent == VM_AGENT_LIVE)
-		report_ask(vm);
+		vm_wish_ask(vm);
 }
 
 static void agent_deadlines(struct vm *vm, uint64_t now)
@@ -373,7 +295,7 @@ void vm_agent_tick(struct vm *vm, uint64_t now)
 		link_connect(vm, now);
 	agent_deadlines(vm, now);
 	link_keep(vm, now);
-	limit_send(vm);
+	vm_wish_send(vm);
 	if (vm->agent == VM_AGENT_LIVE && now > vm->link_heard_usec + SILENT_USEC)
 		agent_state(vm, VM_AGENT_SILENT, "has not answered for 30 seconds");
 }
@@ -479,39 +401,6 @@ void vm_give_cancel(struct vm *vm, const void *userdata)
 		return;
 	vm->freed_done = NULL;
 	vm->ask_id = 0;
-}
-
-void vm_limit_set(struct vm *vm, const struct limit_text *limit, enum vm_source source)
-{
-	vm->limit = *limit;
-	vm->limit_source = source;
-	vm->limit_due = true;
-	limit_send(vm);
-}
-
-void vm_hint_set(struct vm *vm, enum wire_hint hint, enum vm_source source)
-{
-	vm->hint = hint;
-	vm->hint_source = source;
-	vm->limit_due = true;
-	limit_send(vm);
-}
-
-void vm_hint_meanwhile(struct vm *vm, enum wire_hint hint)
-{
-	if (vm->hint_meanwhile == hint)
-		return;
-	vm->hint_meanwhile = hint;
-	vm->limit_due = true;
-	limit_send(vm);
-}
-
-void vm_report_ask(struct vm *vm)
-{
-	if (vm->agent != VM_AGENT_LIVE || !vm->link || vm->link_closed)
-		return;
-	if (!vm->report_id || now_usec() >= vm->report_asked_usec + REPORT_LATE_USEC)
-		report_ask(vm);
 }
 
 int vm_held(struct vm *vm, const struct wire_held *held, uint32_t length)
