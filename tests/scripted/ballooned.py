@@ -284,8 +284,11 @@ class Guest:
 
     def entry(self):
         path = self.daemon.run / "journal.d" / self.name
-        found = list(path.parent.glob(f"{self.name}*")) if path.parent.exists() else []
-        return found[0].read_text() if found else None
+        try:
+            found = list(path.parent.glob(f"{self.name}*"))
+            return found[0].read_text() if found else None
+        except FileNotFoundError:  # removed meanwhile
+            return None
 
 
 NAMES = iter([f"g{n}" for n in range(200)])  # threads take them

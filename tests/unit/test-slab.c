@@ -244,13 +244,35 @@ static void test_odd_lines(void **state)
 
 /* ------------------------------------------------------------------ what changed */
 
-static void pipe_write(const char *path, const char *text)
+#define NEXT_PIPE "/next-pipe"
+
+static int pipe_open(const char *path)
 {
 	int fd = open(under(path), O_WRONLY | O_CLOEXEC);
 
-	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+	if (fd < 0)
+		_exit(1);
+	return fd;
+}
+
+static void pipe_write(int fd, const char *text)
+{
+	if (write(fd, text, strlen(text)) != (ssize_t)strlen(text))
 		_exit(1);
 	close(fd);
+}
+
+/* Waits until somebody reads @path. Who opens it next finds another pipe there: this one may still
+ * be open here by then, and would end before it told them anything. */
+static int pipe_open_once(const char *path)
+{
+	int fd = pipe_open(path);
+	char whole[256];
+
+	snprintf(whole, sizeof(whole), "%s", under(path));
+	if (rename(under(NEXT_PIPE), whole) < 0)
+		_exit(1);
+	return fd;
 }
 
 /* Tells @before to who opens @path first, and @after to those who open it when @mark was written.
@@ -263,16 +285,17 @@ static pid_t serve(const char *path, const char *before, const char *mark, const
 
 	make_folder(path);
 	assert_int_equal(mkfifo(under(path), 0600), 0);
+	assert_int_equal(mkfifo(under(NEXT_PIPE), 0600), 0);
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid)
 		return pid;
-	pipe_write(path, before);
+	pipe_write(pipe_open_once(path), before);
 	/* The first reader closed it before it wrote there. */
 	while (stat(under(mark), &st) < 0 || st.st_size == 0)
 		if (now_usec() > deadline)
 			_exit(1);
-	pipe_write(path, after);
+	pipe_write(pipe_open(path), after);
 	_exit(0);
 }
 
