@@ -228,6 +228,11 @@ class Lab:
         with open(f"/proc/{self.daemon.pid}/status") as status:
             return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
 
+    def daemon_cpu_seconds(self):
+        fields = Path(f"/proc/{self.daemon.pid}/stat").read_text().rpartition(")")[2].split()
+        # proc(5): user and system time, its own and that of children that have ended.
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
     # ------------------------------------------------------------------ the host's cache
 
     @property

@@ -55,6 +55,10 @@ class MemoryGroup:
         else:
             (self.path / "memory.force_empty").write_text("0")
 
+    def charged_bytes(self):
+        """All that its limit limits."""
+        return int((self.path / ("memory.current" if self.unified else "memory.usage_in_bytes")).read_text())
+
     def oom_kills(self):
         """How often the kernel killed in it."""
         text = (self.path / ("memory.events" if self.unified else "memory.oom_control")).read_text()

@@ -36,7 +36,7 @@ def target(seconds, period):
 
 @dataclass
 class Build:
-    """What was found in one build. host: [seconds, target, balloon, held, cached] in bytes; guest: [seconds, free,
+    """What was found in one build. host: [seconds, target, balloon, held, cached, charged] in bytes; guest: [seconds, free,
     cached, buffers] as inside/build.py has them; told: what the agent said at the end, where there is one."""
     variant: str
     period: float
@@ -164,12 +164,18 @@ class Builder:
                     waves += 1
                 wanted = target(min(seconds, self.waves * self.period), self.period)
                 guest.qmp("balloon", value=wanted)
-            rows.append(_look(guest, image, seconds, wanted))
+            rows.append(self._look(guest, image, seconds, wanted))
             if guest.done(ident, max(0.05, step_end - time.monotonic())):
-                rows.append(_look(guest, image, _clock(guest) - start, wanted))
+                rows.append(self._look(guest, image, _clock(guest) - start, wanted))
                 # What is evicted from here on was for no build.
                 guest.qmp("balloon", value=rows[-1][2])
                 return rows
+
+    def _look(self, guest, image, seconds, wanted):
+        actual = guest.qmp("query_balloon")["actual"]
+        cached = image.follow().bit_count() * oracle.BLOCK
+        return [round(seconds, 2), wanted or guest.memory_mib * MIB, actual, guest.ram_resident_bytes(), cached,
+                self.group.charged_bytes()]
 
 
 def _clock(guest):
@@ -179,12 +185,6 @@ def _clock(guest):
     told = guest.qmp("qom_get", path="/machine", property="rtc-time")
     date = (told["tm_year"] + 1900, told["tm_mon"] + 1, *(told[f"tm_{part}"] for part in ("mday", "hour", "min", "sec")))
     return calendar.timegm((*date, 0, 0, 0))
-
-
-def _look(guest, image, seconds, wanted):
-    actual = guest.qmp("query_balloon")["actual"]
-    cached = image.follow().bit_count() * oracle.BLOCK
-    return [round(seconds, 2), wanted or guest.memory_mib * MIB, actual, guest.ram_resident_bytes(), cached]
 
 
 def _counters(guest):

@@ -39,6 +39,8 @@ TIMES = [
 MEMORY = [
     ("held_bytes", "host holds", lambda b: mean(b.host, 3), MB),
     ("host_cached_bytes", "host cached", lambda b: mean(b.host, 4), MB),
+    # QEMU's own memory, the kernel's for it, and cache of other files: what is left of the group's limit.
+    ("host_other_bytes", "host other", lambda b: mean(b.host, 5) - mean(b.host, 3) - mean(b.host, 4), MB),
     ("guest_cached_bytes", "guest cached", lambda b: mean(b.guest, 2), MB),
     ("guest_free_bytes", "guest free", lambda b: mean(b.guest, 1), MB),
     ("stolen_bytes", "stolen", lambda b: b.stolen_bytes(), MB),
@@ -132,6 +134,8 @@ def counts(report, builds, quick):
     report.check("hint_ahead_bytes", ahead, f">= {AHEAD_BYTES}")
     if hint:
         report.measure("hint_ahead_ratio", statistics.median(map(_ahead_ratio, hint)))
+        for name in ("agent_cpu_seconds", "daemon_cpu_seconds"):
+            report.measure(f"hint_{name}", statistics.median(b.told[name] for b in hint))
     report.measure("hint_told_bytes", _least(hint, lambda b: b.told["held_bytes"]))
     if not quick:
         report.check("hint_ahead_ratio", report.measures.get("hint_ahead_ratio"), f">= {AHEAD_RATIO}")

@@ -67,11 +67,16 @@ class Hint(Stock):
         self.lab.pagepact("hint", self.guest.name, "cache")
         process.wait_for(self._agrees, REPORT_SECONDS, "the agent takes the hint")
         process.wait_for(self._rests, REST_SECONDS, "the agent rests")
+        self._before = self._spent()
 
     def _agent(self):
         """What the agent last said of itself, or nothing."""
         vm = next(vm for vm in self.lab.pagepact("status")["vms"] if vm["name"] == self.guest.name)
         return vm["report"]
+
+    def _spent(self):
+        """CPU seconds so far: of the agent, as it says, and of the daemon."""
+        return self._reported(time.monotonic())["cpu_usec"] / 1e6, self.lab.daemon_cpu_seconds()
 
     def _rests(self):
         """By two reports a second apart."""
@@ -85,8 +90,11 @@ class Hint(Stock):
         return told and (told["hint"], told["hint_origin"]) == ("cache", "host")
 
     def end(self):
-        """What the agent says of the hint and of what it did for it, and how much it was told at most that the host holds."""
+        """What the agent says of the hint and of what it did for it, how much it was told at most that the host holds, and
+        what both programs took of a CPU since the build began."""
+        spent = self._spent()
         self.told = self._reported(time.monotonic())
+        self.told["agent_cpu_seconds"], self.told["daemon_cpu_seconds"] = (b - a for a, b in zip(self._before, spent))
         told = map(int, re.findall(TOLD % self.guest.name, self.lab.daemon_log.read_text()))
         self.told["held_bytes"] = max(told, default=0) * oracle.BLOCK
         self.lab.stop_daemon()

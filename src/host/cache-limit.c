@@ -52,19 +52,28 @@ json_t *cache_limit_json(const struct vm *vm)
 /* Nobody wants so little: a suffix was forgotten. */
 #define LITTLE_BYTES (1u << 20)
 
+/* Neither off nor default. */
+static bool is_limit(const struct limit_text *limit)
+{
+	return limit->kind == LIMIT_TEXT_BYTES || limit->kind == LIMIT_TEXT_PERMILLE;
+}
+
 /* What will keep it from being held now, or what it will do that may not be meant; NULL: nothing
  * that is known here. */
 static const char *note_of(const struct vm *vm, const struct limit_text *limit)
 {
-	if (vm->agent != VM_AGENT_LIVE)
-		return "the agent does not answer now: it will hold once its agent answers";
 	if (limit->kind == LIMIT_TEXT_BYTES && vm->inventory &&
 	    limit->bytes >= vm->inventory->memory_bytes)
 		return "it is not below the guest's memory: it will never be reached";
 	if (limit->kind == LIMIT_TEXT_BYTES && limit->bytes < LITTLE_BYTES)
 		return "it is less than 1M: next to no page cache will be left; was a suffix (K, "
 		       "M, G, T) forgotten?";
-	return NULL;
+	return vm_wish_note(vm, is_limit(limit) ? WIRE_CAN_LIMIT : 0);
+}
+
+const char *cache_limit_note(const struct vm *vm)
+{
+	return is_limit(&vm->limit) ? note_of(vm, &vm->limit) : NULL;
 }
 
 /* @checked: what a dry run would have set, or NULL */
@@ -103,8 +112,7 @@ static void limit_change(struct manager *m, struct call *call, struct vm *vm, co
 		return;
 	}
 	/* Whatever stands against a limit does not stand against its end. */
-	if (limit.kind != LIMIT_TEXT_DEFAULT && limit.kind != LIMIT_TEXT_OFF &&
-	    !limit_allowed(vm, call))
+	if (is_limit(&limit) && !limit_allowed(vm, call))
 		return;
 	if (dry_run) {
 		call_reply(call, answer(vm, note_of(vm, &limit), &limit, true));

@@ -17,4 +17,10 @@ void cache_limit_handle(struct manager *m, struct call *call, json_t *parameters
  */
 json_t *cache_limit_json(const struct vm *vm);
 
+/**
+ * cache_limit_note() - what keeps a limit that the host wants from being held, or may not be meant
+ * by it, for people; NULL: nothing that is known here, or none is wanted
+ */
+const char *cache_limit_note(const struct vm *vm);
+
 #endif

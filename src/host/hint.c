@@ -65,11 +65,14 @@ static const char *note_of(const struct vm *vm, int hint)
 	if (hint == WIRE_HINT_CACHE && vm->agent == VM_AGENT_NONE)
 		return "no agent is configured for it, nor is there a port of one: the hint has no "
 		       "effect until there is";
-	if (vm->agent != VM_AGENT_LIVE)
-		return "the agent does not answer now: it will know once it does";
 	if (hint == WIRE_HINT_CACHE && vm->inventory && !vm->inventory->balloon)
 		return "the machine has no balloon: the hint has no effect until it has one";
-	return NULL;
+	return vm_wish_note(vm, hint == WIRE_HINT_CACHE ? WIRE_CAN_HINT : 0);
+}
+
+const char *hint_note(const struct vm *vm)
+{
+	return vm->hint == WIRE_HINT_CACHE ? note_of(vm, WIRE_HINT_CACHE) : NULL;
 }
 
 /* @checked: what a dry run would have set, or -1 */

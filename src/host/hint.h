@@ -17,6 +17,12 @@ void hint_handle(struct manager *m, struct call *call, json_t *parameters);
  */
 json_t *hint_json(const struct vm *vm);
 
+/**
+ * hint_note() - what keeps a hint for page cache that the host wants from having an effect, for
+ * people; NULL: nothing that is known here, or none is wanted
+ */
+const char *hint_note(const struct vm *vm);
+
 /** hint_parse() - "cache", "none" or "default". Return: an enum wire_hint, or -EINVAL. */
 int hint_parse(const char *text);
 

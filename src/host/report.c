@@ -78,12 +78,15 @@ static json_t *agent_json(const struct vm *vm)
 
 static json_t *warnings_json(const struct vm *vm)
 {
+	const char *hint = hint_note(vm), *limit = cache_limit_note(vm);
 	json_t *lines = json_array();
 
-	if (!vm->inventory)
-		return lines;
-	for (size_t i = 0; i < vm->inventory->n_notes; i++)
+	for (size_t i = 0; vm->inventory && i < vm->inventory->n_notes; i++)
 		json_array_append_new(lines, json_string(vm->inventory->notes[i]));
+	if (limit)
+		json_array_append_new(lines, json_sprintf("page cache limit: %s", limit));
+	if (hint)
+		json_array_append_new(lines, json_sprintf("hint: %s", hint));
 	return lines;
 }
 

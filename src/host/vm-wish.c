@@ -35,6 +35,17 @@ static struct wire_limit limit_wire(const struct vm *vm)
 	return limit;
 }
 
+const char *vm_wish_note(const struct vm *vm, uint32_t capability)
+{
+	if (!vm->config.act)
+		return "it is only observed: no effect until its file says act = yes";
+	if (vm->agent != VM_AGENT_LIVE)
+		return "the agent does not answer now: it will hold once it does";
+	if ((vm->hello.capabilities & capability) != capability)
+		return "no effect: its agent cannot hold it";
+	return NULL;
+}
+
 static bool wants_limit(uint32_t capabilities)
 {
 	return capabilities & (WIRE_CAN_LIMIT | WIRE_CAN_HINT);

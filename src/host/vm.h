@@ -201,6 +201,14 @@ int vm_give(struct vm *vm, uint64_t bytes, uint32_t flags, uint32_t usec_max,
 	    uint64_t deadline_usec, vm_freed_fn *done, void *userdata);
 
 /**
+ * vm_wish_note() - what keeps the agent from holding what the host wants of it
+ * @capability: of enum wire_capability, that it takes; 0: nothing is wanted any more
+ *
+ * Return: for people; NULL: nothing that is known here.
+ */
+const char *vm_wish_note(const struct vm *vm, uint32_t capability);
+
+/**
  * vm_limit_set() - the page cache limit that the host wants from now on
  *
  * It is sent at once if the agent is live, and again whenever the agent may not know it any more.

@@ -398,9 +398,9 @@ class Output(Case):
             "the agent, 4.0 s ago: limit none, set by ?; 140.0 MiB unmapped, state ?"])
 
     def test_cache_limit_set(self):
-        later = dict(replies.CACHE_LIMIT, note="it will hold once its agent answers")
+        later = dict(replies.CACHE_LIMIT, note="it will hold once it does")
         self.assertEqual(self.output("cache-limit", "128M", parameters=later).splitlines(), [
-            "alpha: page cache limit 128.0 MiB", "alpha: it will hold once its agent answers"])
+            "alpha: page cache limit 128.0 MiB", "alpha: it will hold once it does"])
         look = dict(replies.CACHE_LIMIT, dry_run=True, checked={"text": "50.0%"})
         self.assertEqual(self.output("cache-limit", "50%", "--dry-run", parameters=look).splitlines(), [
             "alpha: dry run: nothing was changed, the limit would be 50.0 %", "alpha: page cache limit 128.0 MiB"])

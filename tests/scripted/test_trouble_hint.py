@@ -90,11 +90,13 @@ def test_who_is_refused(place):  # noqa: F811
     done(made.ctl("hint", "a"))
     made.guest.hinted("default")
     assert set(made.guest.hints) == {"default"} and not (made.daemon.state / "hints.d/a").exists()
+    assert made.daemon.vm("a")["warnings"] == ["hint: it is only observed: no effect until its file says act = yes"]
     made.daemon.stop()
 
 
 def test_agent_that_cannot(place):  # noqa: F811
-    made = place(Guest(capabilities=CAN_LIMIT_NO_HINT, missing=MISSING))
+    made = place(Guest(capabilities=CAN_LIMIT_NO_HINT, missing=MISSING), more="reclaim_cache_first = yes\ncache_limit = 2M")
+    assert made.daemon.vm("a")["warnings"] == ["hint: no effect: its agent cannot hold it"]
     refused(made.ctl("hint", "a", "cache"), 4, "ahead of the balloon", MISSING.decode())
     assert set(made.guest.hints) <= {"default"} and not (made.daemon.state / "hints.d/a").exists()
     # One that was stored for another agent can be withdrawn.
@@ -108,7 +110,8 @@ def test_agent_that_is_away(place):  # noqa: F811
     made = place(Guest())
     made.agent.stop()
     made.daemon.wait_agent("a", "absent")
-    done(made.ctl("hint", "a", "cache"), "it will know once it does")
+    done(made.ctl("hint", "a", "cache"), "it will hold once it does")
+    assert "warning: a: hint: the agent does not answer now" in done(made.ctl("status"))
     made.daemon.stop()
 
 

@@ -217,7 +217,8 @@ def test_observed_guest(place):
 
 
 def test_agent_that_cannot(place):
-    made = place(Guest(capabilities=7, missing=MISSING))
+    made = place(Guest(capabilities=7, missing=MISSING), more="cache_limit = 2M")
+    assert made.daemon.vm("a")["warnings"] == ["page cache limit: no effect: its agent cannot hold it"]
     refused(made.ctl("cache-limit", "a", "16M"), 4, MISSING.decode())
     refused(made.ctl("free", "a", "1M"), 4, MISSING.decode())
     assert made.guest.limits == [] and not (made.daemon.state / "limits.d/a").exists()
@@ -228,7 +229,7 @@ def test_agent_that_is_away(place):
     made = place(Guest())
     made.agent.stop()
     made.daemon.wait_agent("a", "absent")
-    done(made.ctl("cache-limit", "a", "16M"), "will hold once its agent answers")
+    done(made.ctl("cache-limit", "a", "16M"), "it will hold once it does")
     made.guest = Guest()
     made.agent = d.FakeAgent(made.path / "a.agent", made.guest)
     made.guest.sent(wire.LIMIT_BYTES, 0, 16 * MIB)
