@@ -187,15 +187,6 @@ static uint64_t left(struct look *l)
 	return actual - bound;
 }
 
-/* An agent that came or went: its counters are not to be compared with those before. */
-static void base_see(struct look *l)
-{
-	if (l->seen->report.usec && l->seen->report.stats != l->run->base.stats)
-		l->run->base = l->seen->report;
-	else if (!l->run->base.usec)
-		l->run->base = l->seen->report;
-}
-
 static void calm(struct look *l)
 {
 	const struct balloon_seen *seen = l->seen;
@@ -204,7 +195,6 @@ static void calm(struct look *l)
 	if (look_owner(l) || silence_end(l, l->run->phase_usec) || !is_reported(l) ||
 	    !seen->actual_known)
 		return;
-	base_see(l);
 	floor_see(l);
 	bytes = left(l);
 	if (!bytes)
@@ -406,6 +396,22 @@ static void grow(struct look *l)
 	}
 }
 
+static void base_take(struct balloon_report *base, const struct balloon_report *report)
+{
+	if (report->usec && (!base->usec || report->stats != base->stats))
+		*base = *report;
+}
+
+/* An agent that came or went meanwhile: its counters are not to be compared with those of another,
+ * nor with none. */
+static void base_see(struct look *l)
+{
+	if (l->run->phase <= BALLOON_PHASE_LOOK)
+		return;
+	base_take(&l->run->base, &l->seen->report);
+	base_take(&l->run->step_base, &l->seen->report);
+}
+
 void balloon_next(const struct balloon_rules *rules, const struct balloon_goal *goal,
 		  struct balloon_run *run, const struct balloon_seen *seen,
 		  struct balloon_next *ret)
@@ -420,6 +426,7 @@ void balloon_next(const struct balloon_rules *rules, const struct balloon_goal *
 	*ret = (struct balloon_next){ .act = BALLOON_WAIT };
 	if (!run->begun_usec)
 		run->begun_usec = run->phase_usec = seen->now_usec;
+	base_see(&l);
 	if (run->phase == BALLOON_PHASE_ENDED || look_trouble(&l))
 		return;
 	phases[run->phase](&l);

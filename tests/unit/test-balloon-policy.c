@@ -176,6 +176,36 @@ static void test_grow(void **state)
 	assert_int_equal(run.steps, 1);
 }
 
+static void test_grow_below_the_floor(void **state)
+{
+	(void)state;
+	seen.actual_bytes = seen.host_bytes = 300 * MIB;
+	seen.report.needed_bytes = 400 * MIB; /* floor 500 */
+	ends(BALLOON_REACHED, 50);
+	assert_int_equal(seen.actual_bytes, 400 * MIB);
+}
+
+/* Less than a step is worth is taken where it is asked for, not where the floor leaves it. */
+static void test_last_bit(void **state)
+{
+	(void)state;
+	goal.wanted_bytes = MEMORY - 512 * 1024;
+	ends(BALLOON_REACHED, 20);
+	assert_int_equal(seen.actual_bytes, goal.wanted_bytes);
+	setup(NULL);
+	seen.actual_bytes = seen.host_bytes = 501 * MIB;
+	seen.report.needed_bytes = 400 * MIB; /* floor 500 */
+	goal.wanted_bytes = 500 * MIB - 4096;
+	ends(BALLOON_FLOOR, 20);
+	assert_int_equal(run.steps, 0);
+	setup(NULL);
+	until_step(2);
+	assert_int_equal(target, 512 * MIB);
+	seen.report.needed_bytes = 511 * MIB / 5 * 4; /* floor 511: one step is left */
+	ends(BALLOON_FLOOR, 50);
+	assert_int_equal(run.steps, 3);
+}
+
 static void test_grow_stalls(void **state)
 {
 	(void)state;
@@ -460,6 +490,29 @@ static void test_counters_of_another_source(void **state)
 	ends(BALLOON_REACHED, 100);
 }
 
+/* What it killed before it was first heard is none of ours. */
+static void test_first_report_comes_late(void **state)
+{
+	(void)state;
+	seen.reporting = false;
+	seen.report = (struct balloon_report){ 0 };
+	until_step(1);
+	seen.reporting = true;
+	seen.report.oom_kills = 3;
+	seen.report.alloc_stalls = 1 << 20;
+	seen.report.needed_bytes = 200 * MIB;
+	ends(BALLOON_REACHED, 100);
+	setup(NULL);
+	seen.reporting = false;
+	seen.report = (struct balloon_report){ 0 };
+	until_step(1);
+	seen.reporting = true;
+	seen.report.oom_kills = 3;
+	tick();
+	seen.report.oom_kills++;
+	ends(BALLOON_PRESSURE, 1);
+}
+
 static void test_timeout(void **state)
 {
 	(void)state;
@@ -634,6 +687,17 @@ static void test_moved_between_steps(void **state)
 	seen.actual_bytes += 17 * MIB;
 	ends(BALLOON_OTHER_OWNER, 1);
 	assert_false(next.set || next.maybe_guest);
+
+	/* But what we took in an earlier resize. */
+	setup(NULL);
+	goal.held_bytes = seen.actual_bytes = 700 * MIB;
+	seen.report.pressure = 500;
+	while (run.phase != BALLOON_PHASE_CALM)
+		assert_int_equal(tick(), BALLOON_WAIT);
+	seen.actual_bytes += 17 * MIB;
+	ends(BALLOON_OTHER_OWNER, 1);
+	assert_true(next.set && next.maybe_guest);
+	assert_int_equal(next.bytes, goal.original_bytes);
 
 	/* After it, a guest that can take memory back did. */
 	setup(NULL);
@@ -871,6 +935,13 @@ static void test_guard_owner(void **state)
 	assert_true(balloon_guard_refusal(&guard, 5, true, text));
 	assert_non_null(strstr(text, "3600 s"));
 	assert_false(balloon_guard_refusal(&guard, 4 + 3600 * (uint64_t)SECONDS, true, text));
+	/* After a restart its size is not what it was; it has to come to rest first. */
+	guard = (struct balloon_guard){ .target_bytes = 400 * MIB };
+	assert_int_equal(watch(&guard, 1, 400 * MIB, false), BALLOON_OWNER_NONE);
+	balloon_guard_restart(&guard, 2, 0);
+	assert_int_equal(watch(&guard, 3, 900 * MIB, false), BALLOON_OWNER_NONE);
+	assert_int_equal(watch(&guard, 4, 400 * MIB, false), BALLOON_OWNER_NONE);
+	assert_int_equal(watch(&guard, 5, 900 * MIB, false), BALLOON_OWNER_MAYBE_GUEST);
 	/* Smaller than it was left: that is somebody else, within that hour too. */
 	assert_int_equal(watch(&guard, 6, 384 * MIB, false), BALLOON_OWNER_NONE);
 	assert_int_equal(watch(&guard, 7, 383 * MIB, false), BALLOON_OWNER_OTHER);
@@ -908,6 +979,8 @@ int main(void)
 		CASE(test_only_takes_what_is_clean),
 		CASE(test_only_needs_an_agent),
 		CASE(test_grow),
+		CASE(test_grow_below_the_floor),
+		CASE(test_last_bit),
 		CASE(test_grow_stalls),
 		CASE(test_same_size),
 		CASE(test_plan_only),
@@ -934,6 +1007,7 @@ int main(void)
 		CASE(test_blind_pressure),
 		CASE(test_alloc_stalls),
 		CASE(test_counters_of_another_source),
+		CASE(test_first_report_comes_late),
 		CASE(test_timeout),
 		CASE(test_stop),
 		CASE(test_stop_before_anything),
