@@ -88,6 +88,8 @@ void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin
 		b->limit_pages = UINT64_MAX;
 		b->state = WIRE_STATE_OFF;
 		b->hurry = false;
+		/* Else the next limit, however large, waited for minutes because of this one. */
+		brake_release(&b->brake);
 	}
 	bound_refill(b);
 }

@@ -19,6 +19,14 @@ void brake_init(struct brake *b, uint64_t now_usec)
 			     .io_before = BRAKE_BLIND };
 }
 
+void brake_release(struct brake *b)
+{
+	b->reason = WIRE_BRAKE_NONE;
+	b->until_usec = b->rest_usec = 0;
+	b->idle_seconds = BRAKE_SECONDS;
+	memset(b->seconds, 0, sizeof(b->seconds));
+}
+
 bool brake_holds(const struct brake *b, uint64_t now_usec)
 {
 	return now_usec < b->until_usec;

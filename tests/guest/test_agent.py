@@ -184,7 +184,7 @@ def test_age_is_seconds_since_the_last_use(machine):
         def ages():
             return {page: age for page, (_, age, _) in link.scan().pages(who).items()}
         end = time.monotonic() + 30
-        while max(first := [ages()[page] for page in range(16)]) < 3:
+        while max((first := ages())[page] for page in range(16)) < 3:
             assert time.monotonic() < end, first
         machine.probe("read", path, [(32, 16)])
         found = ages()

@@ -248,6 +248,13 @@ static void test_a_brake_is_told(void **state)
 	assert_int_equal(bound.brake.reason, WIRE_BRAKE_REFAULT);
 	/* Nothing can be done about what comes. */
 	assert_int_equal(wake_after, UINT64_MAX);
+	/* It is this limit's, or another's of its time; not that of one which is set later. */
+	limit_set(9000);
+	assert_true(brake_holds(&bound.brake, now_usec()));
+	limit_set(0);
+	limit_set(10000);
+	assert_false(brake_holds(&bound.brake, now_usec()));
+	assert_int_equal(bound.brake.reason, WIRE_BRAKE_NONE);
 }
 
 /* Whatever a turn does counts, also the look alone. */

@@ -204,11 +204,30 @@ static void test_idle(void **state)
 	assert_int_equal(brake_idle(&brake, now.now_usec), 2);
 }
 
+static void test_released_it_begins_anew(void **state)
+{
+	(void)state;
+	assert_true(second(1000, 300));
+	wait_until_over();
+	assert_true(second(1000, 300));
+	assert_int_equal(brake.rest_usec, 2 * BRAKE_REST_USEC);
+	brake_release(&brake);
+	assert_false(brake_holds(&brake, now.now_usec));
+	assert_int_equal(brake.reason, WIRE_BRAKE_NONE);
+	assert_int_equal(brake_idle(&brake, now.now_usec), BRAKE_SECONDS);
+	/* What comes back of what went before is not because of what goes now. */
+	assert_false(second(0, 5000));
+	assert_int_equal(brake.stops, 2);
+	assert_true(second(1000, 300));
+	assert_int_equal(brake.rest_usec, BRAKE_REST_USEC);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_nothing_stops_what_hurts_nobody, setup),
 		cmocka_unit_test_setup(test_idle, setup),
+		cmocka_unit_test_setup(test_released_it_begins_anew, setup),
 		cmocka_unit_test_setup(test_refaults_stop_it, setup),
 		cmocka_unit_test_setup(test_few_refaults_are_no_sign, setup),
 		cmocka_unit_test_setup(test_old_refaults_do_not_count, setup),
