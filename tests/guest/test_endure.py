@@ -3,7 +3,7 @@
 import pytest
 
 from lab.scenarios import balloon
-from test_limit import failures, measured
+from test_limit import held, measured
 
 GROUPS = {
     "resizes": {"resizes_done", "resizes_moved", "resizes_hands_off", "resize_oom_kills", "left_squeezed_bytes"},
@@ -28,7 +28,7 @@ def report():
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_balloon(report, group):
-    assert failures(report, GROUPS[group]) == []
+    held(report, GROUPS[group])
 
 
 def test_no_check_is_forgotten(report):

@@ -6,7 +6,7 @@ import pytest
 
 from lab import plot, wave_build
 from lab.scenarios import wave
-from test_limit import failures, measured
+from test_limit import held, measured
 
 GROUPS = {
     "waves": {"full_waves", "balloon_swing_ratio", "stock_stolen_bytes"},
@@ -22,7 +22,7 @@ def wave_report():
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_wave(wave_report, group):
-    assert failures(wave_report, GROUPS[group]) == []
+    held(wave_report, GROUPS[group])
 
 
 def test_no_check_of_the_wave_is_forgotten(wave_report):
