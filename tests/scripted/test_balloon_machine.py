@@ -190,7 +190,7 @@ def reset(made):
     made.balloon.emit("RESET", guest=True, reason="guest-reset")
 
 
-def whole(made, seconds=5):
+def whole(made, seconds=20):
     """Its boot has all memory, and keeps it."""
     process.wait_for(lambda: made.balloon.target == made.balloon.memory, seconds, "its boot has all memory")
     time.sleep(1.5)
@@ -209,7 +209,7 @@ def test_reset_before_the_first_target(guest, dry):
         client.send("balloon", vm=made.name, size="600M", dry_run=dry)
         time.sleep(0.3 if dry else 1.5)
         reset(made)
-        process.wait_for(lambda: made.balloon.target == made.balloon.memory, 5, "its boot has all memory")
+        process.wait_for(lambda: made.balloon.target == made.balloon.memory, 20, "its boot has all memory")
         go.set()
         client.reply()
     whole(made)

@@ -87,7 +87,7 @@ def test_pressure(guest):
         time.sleep(1.5)
         assert not made.balloon.targets and made.status()["resize"]["stage"] == "pressure"
         agent.values["pressure"] = 0
-        process.wait_for(lambda: len(made.balloon.targets) == 1, 5, "a step")
+        process.wait_for(lambda: len(made.balloon.targets) == 1, 20, "a step")
         agent.values["pressure"] = 1500
         reply = client.reply()["parameters"]
     assert reply["state"] == "pressure" and made.balloon.target == made.balloon.memory
@@ -203,7 +203,7 @@ def test_other_owner_later(guest):
     assert made.entry()
     made.balloon.target = 500 * MIB
     made.balloon.emit("BALLOON_CHANGE", actual=500 * MIB)
-    process.wait_for(lambda: made.entry() is None, 5, "the entry is removed")
+    process.wait_for(lambda: made.entry() is None, 20, "the entry is removed")
     made.refused("600M", "refused", "somebody else moves its balloon: hands off for another 3")
     made.refused("max", "refused", "somebody else")
     targets = list(made.balloon.targets)
@@ -238,7 +238,7 @@ def test_takes_memory_back(guest):
     made.resize("700M")
     made.balloon.emit("BALLOON_CHANGE", actual=700 * MIB)
     made.balloon.emit("BALLOON_CHANGE", actual=800 * MIB)
-    process.wait_for(lambda: made.balloon.target == made.balloon.memory, 5, "it gets all that it had")
+    process.wait_for(lambda: made.balloon.target == made.balloon.memory, 20, "it gets all that it had")
     process.wait_for(lambda: made.entry() is None, 15, "nothing of ours is left")
     made.daemon.says(f"{made.name}: its size went from 700.0 MiB")
     made.refused("600M", "refused", "it took memory back by itself")
@@ -268,7 +268,7 @@ def test_deflates_at_once(guest):
     made.refused("600M", "refused", "somebody else moves its balloon")
     assert made.entry() and made.status()["target_bytes"] == 700 * MIB
     made.balloon.emit("RESET", guest=True, reason="guest-reset")
-    process.wait_for(lambda: made.balloon.target == made.balloon.memory, 5, "its boot has all memory")
+    process.wait_for(lambda: made.balloon.target == made.balloon.memory, 20, "its boot has all memory")
     made.balloon.target = 700 * MIB
     made.detach()
     assert made.balloon.target == made.balloon.memory and made.entry() is None
@@ -293,7 +293,7 @@ def test_reset_after(guest):
     made = guest(Agent())
     made.resize("700M")
     made.balloon.emit("RESET", guest=True, reason="guest-reset")
-    process.wait_for(lambda: made.balloon.target == made.balloon.memory, 5, "its boot has all memory")
+    process.wait_for(lambda: made.balloon.target == made.balloon.memory, 20, "its boot has all memory")
     assert made.status()["resume_bytes"] == 700 * MIB
 
 
@@ -339,8 +339,8 @@ def test_told_while_it_is_asked(guest):
         made.balloon.emit("RESUME")
     made.balloon.after["query-migrate"] = ended
     made.balloon.emit("STOP")
-    process.wait_for(lambda: "query-migrate" not in made.balloon.after, 5, "QEMU was asked")
-    process.wait_for(lambda: "error" not in made.call("512M", dry_run=True), 5, "it is not migrated any more")
+    process.wait_for(lambda: "query-migrate" not in made.balloon.after, 20, "QEMU was asked")
+    process.wait_for(lambda: "error" not in made.call("512M", dry_run=True), 20, "it is not migrated any more")
 
 
 @beside()

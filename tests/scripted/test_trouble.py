@@ -231,13 +231,13 @@ def test_forty_clients(zoo):
         assert replies[-1]["error"] == "busy"
         done = zoo.ctl("status")
         assert done.returncode == 1 and "as many clients as it can" in done.stderr
-    process.wait_for(lambda: "error" not in zoo.call("version"), 5, "there is room again")
+    process.wait_for(lambda: "error" not in zoo.call("version"), 20, "there is room again")
 
 
 def test_attach_busy(zoo):
     reply = zoo.call("attach", name="again", qmp=str(zoo.directory / "busy.qmp"))
     assert reply["error"] == "failed" and "-qmp unix:" in reply["parameters"]["message"]
-    process.wait_for(lambda: "again" not in str(zoo.call("status")), 5, "it is forgotten")
+    process.wait_for(lambda: "again" not in str(zoo.call("status")), 20, "it is forgotten")
 
 
 def test_attach_and_go(zoo):

@@ -63,10 +63,10 @@ class Guest:
                 agent.answer(connection, kind, ident)
 
     def hinted(self, hint):
-        return process.wait_for(lambda: self.hints and self.hints[-1] == hint, 10, f"hint {hint} is sent")
+        return process.wait_for(lambda: self.hints and self.hints[-1] == hint, 20, f"hint {hint} is sent")
 
     def sent(self, *limit):
-        return process.wait_for(lambda: self.limits and self.limits[-1] == limit, 10, f"limit {limit} is sent")
+        return process.wait_for(lambda: self.limits and self.limits[-1] == limit, 20, f"limit {limit} is sent")
 
 
 class Place:
@@ -460,7 +460,7 @@ def test_free_of_a_guest_that_goes(place):
     made = place(Guest(mute={wire.FREE}))
     with d.Client(made.daemon.socket) as client:
         client.send("free", vm="a", bytes=MIB)
-        process.wait_for(lambda: made.daemon.call("dup").get("error") == "busy", 5, "it is under way")
+        process.wait_for(lambda: made.daemon.call("dup").get("error") == "busy", 20, "it is under way")
         made.agent.stop()
         reply = client.reply(10)["parameters"]
     assert "the guest has gone" in reply["error"] and reply["freed_bytes"] == 0
