@@ -85,8 +85,8 @@ void brake_init(struct brake *b, uint64_t now_usec);
 void brake_update(struct brake *b, const struct brake_sample *s);
 
 /**
- * brake_release() - what was evicted until now is nobody's regret any more: no rest, and none before
- * new evidence; stops and counters stay
+ * brake_release() - what was evicted until now is nobody's regret any more: no rest, and none
+ * before new evidence; stops and counters stay
  */
 void brake_release(struct brake *b);
 

@@ -11,6 +11,11 @@
 #define BATCH_PIECES	 16
 #define SLAB_LEAST_BYTES (64 << 10)
 #define SLAB_CPU_USEC	 50000
+/* Of a node's memory so much is left free besides, 64 MiB at most: where a balloon took all that
+ * was free above the watermarks, the next process that began woke kswapd, which took 2.8 MiB that
+ * the host did not hold (one of eight squeezes, lab/run balloon). */
+#define CUSHION_DIVISOR 64
+#define CUSHION_PAGES	16384
 
 /* One request, while it is worked on. */
 struct request {
@@ -29,7 +34,15 @@ static void step_add(struct request *q, enum wire_step step, uint64_t bytes)
 	q->left_bytes -= bytes < q->left_bytes ? bytes : q->left_bytes;
 }
 
-/* What is free above the kernel's high watermarks: below them kswapd is at work. */
+static uint64_t cushion_pages(const struct node *n)
+{
+	uint64_t share = n->managed_pages / CUSHION_DIVISOR;
+
+	return share < CUSHION_PAGES ? share : CUSHION_PAGES;
+}
+
+/* What is free above the kernel's high watermarks, below which kswapd is at work, and the cushion.
+ */
 static uint64_t spare_bytes(struct agent *a)
 {
 	uint64_t spare = 0;
@@ -38,8 +51,9 @@ static uint64_t spare_bytes(struct agent *a)
 		return 0;
 	for (unsigned i = 0; i < a->nodes.count; i++) {
 		const struct node *n = &a->nodes.nodes[i];
+		uint64_t kept = n->high_pages + cushion_pages(n);
 
-		spare += n->free_pages > n->high_pages ? n->free_pages - n->high_pages : 0;
+		spare += n->free_pages > kept ? n->free_pages - kept : 0;
 	}
 	return spare * WIRE_BLOCK_BYTES;
 }

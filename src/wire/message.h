@@ -381,7 +381,7 @@ struct wire_free {
 
 /* The order of reclaim inside a guest. */
 enum wire_step {
-	WIRE_STEP_FREE,	     /* pages that were free already, above the kernel's watermarks */
+	WIRE_STEP_FREE,	     /* pages that were free already, above what is to stay so */
 	WIRE_STEP_SLAB,	     /* slab pages with no object in use */
 	WIRE_STEP_HELD,	     /* cold unmapped clean pages that the host holds (HELD) */
 	WIRE_STEP_SUPERPAGE, /* those that complete a superpage */
