@@ -38,7 +38,8 @@ static struct wire_limit limit_wire(const struct vm *vm)
 const char *vm_wish_note(const struct vm *vm, uint32_t capability)
 {
 	if (!vm->config.act)
-		return "it is only observed: no effect until its file says act = yes";
+		return "it is only observed: no effect until its file says act = yes, or it is "
+		       "attached with --act";
 	if (vm->agent != VM_AGENT_LIVE)
 		return "the agent does not answer now: it will hold once it does";
 	if ((vm->hello.capabilities & capability) != capability)

@@ -90,7 +90,8 @@ def test_who_is_refused(place):  # noqa: F811
     done(made.ctl("hint", "a"))
     made.guest.hinted("default")
     assert set(made.guest.hints) == {"default"} and not (made.daemon.state / "hints.d/a").exists()
-    assert made.daemon.vm("a")["warnings"] == ["hint: it is only observed: no effect until its file says act = yes"]
+    assert made.daemon.vm("a")["warnings"] == ["hint: it is only observed: no effect until its file says act = yes, or it "
+                                               "is attached with --act"]
     made.daemon.stop()
 
 
