@@ -39,7 +39,7 @@ TIMES = [
 MEMORY = [
     ("held_bytes", "host holds", lambda b: mean(b.host, 3), MB),
     ("host_cached_bytes", "host cached", lambda b: mean(b.host, 4), MB),
-    # QEMU's own memory, the kernel's for it, and cache of other files: what is left of the group's limit.
+    # What else is charged to the group: QEMU's own memory, the kernel's for it, cache of other files.
     ("host_other_bytes", "host other", lambda b: mean(b.host, 5) - mean(b.host, 3) - mean(b.host, 4), MB),
     ("guest_cached_bytes", "guest cached", lambda b: mean(b.guest, 2), MB),
     ("guest_free_bytes", "guest free", lambda b: mean(b.guest, 1), MB),

@@ -76,6 +76,9 @@ void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin
 	if (b->limit.kind == limit->kind && b->limit.bytes == limit->bytes &&
 	    b->limit.permille == limit->permille && b->origin == origin)
 		return;
+	/* Else the next limit, however large, waited for minutes because of this one. */
+	if (b->limit.kind != LIMIT_TEXT_OFF && limit->kind == LIMIT_TEXT_OFF)
+		brake_release(&b->brake);
 	b->limit = *limit;
 	b->origin = origin;
 	b->is_unfinished = false;
@@ -88,8 +91,6 @@ void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin
 		b->limit_pages = UINT64_MAX;
 		b->state = WIRE_STATE_OFF;
 		b->hurry = false;
-		/* Else the next limit, however large, waited for minutes because of this one. */
-		brake_release(&b->brake);
 	}
 	bound_refill(b);
 }

@@ -20,11 +20,11 @@
  *
  * and rests for 5 s; for twice as long each time that it has to stop again within a minute, up to
  * five minutes. Few refaults are no sign of their own: below 256 in 10 s (1 MiB) only memory stalls
- *stop it.
+ * stop it.
  *
  * The kernel's refault counters would tell nothing: eviction by fadvise leaves no shadow entries
  * (workingset_refault_file: +0 for 256 MiB evicted and read back), so what came back is counted by
- *the watch. They do tell of the kernel's own reclaim, and are what counts without a watch.
+ * the watch. They do tell of the kernel's own reclaim, and are what counts without a watch.
  */
 #ifndef PAGEPACT_GUEST_BRAKE_H
 #define PAGEPACT_GUEST_BRAKE_H

@@ -259,8 +259,8 @@ void vm_agent_forget(struct vm *vm);
 /* @why: static; what the agent was asked is given up at the next tick. */
 void vm_agent_interrupt(struct vm *vm, const char *why);
 
-/* Of vm-wish.c, for vm-agent.c: sends what is due (a full queue is tried again at the next tick), asks
- * for a report, and takes one in. */
+/* Of vm-wish.c, for vm-agent.c: sends what is due (a full queue is tried again at the next tick),
+ * asks for a report, and takes one in. */
 void vm_wish_send(struct vm *vm);
 void vm_wish_ask(struct vm *vm);
 void vm_wish_reported(struct vm *vm, uint64_t id, const struct wire_report *report);

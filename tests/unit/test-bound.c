@@ -257,6 +257,19 @@ static void test_a_brake_is_told(void **state)
 	assert_int_equal(bound.brake.reason, WIRE_BRAKE_NONE);
 }
 
+/* Where there was no limit, it is that of a request. */
+static void test_off_again_releases_nothing(void **state)
+{
+	struct limit_text off = { .kind = LIMIT_TEXT_OFF };
+
+	(void)state;
+	limit_set(0);
+	bound.brake.until_usec = UINT64_MAX;
+	bound_set(&bound, &off, WIRE_ORIGIN_NONE);
+	bound_set(&bound, &off, WIRE_ORIGIN_HOST);
+	assert_true(brake_holds(&bound.brake, now_usec()));
+}
+
 /* Whatever a turn does counts, also the look alone. */
 static void test_each_look_is_in_the_cpu_quota(void **state)
 {
@@ -441,7 +454,8 @@ static void test_what_is_hot_by_a_guess_is_looked_at_again(void **state)
 	assert_in_range(shed.evicted_pages, 900, FAKE_FRAMES);
 }
 
-/* Once for a limit: what comes after that is known, or is not worth a sensor that is on for ever. */
+/* Once for a limit: what comes after that is known, or is not worth a sensor that is on for ever.
+ */
 static void test_guesses_are_over_after_a_sweep(void **state)
 {
 	(void)state;
@@ -777,6 +791,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_the_sensor_is_needed_when_much_comes, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_brake_is_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_off_again_releases_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_quota_is_made_up_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_sweep_while_it_is_far_above, setup,
 						teardown),

@@ -215,7 +215,7 @@ static void test_released_it_begins_anew(void **state)
 	assert_false(brake_holds(&brake, now.now_usec));
 	assert_int_equal(brake.reason, WIRE_BRAKE_NONE);
 	assert_int_equal(brake_idle(&brake, now.now_usec), BRAKE_SECONDS);
-	/* What comes back of what went before is not because of what goes now. */
+	/* While nothing goes, nothing that comes back is a reason to stop. */
 	assert_false(second(0, 5000));
 	assert_int_equal(brake.stops, 2);
 	assert_true(second(1000, 300));
