@@ -32,8 +32,10 @@ struct super_block {
 };
 
 struct inode {
+	unsigned short i_mode;
 	struct super_block *i_sb;
 	unsigned long i_ino;
+	unsigned int i_nlink;
 	__u32 i_generation;
 	long long i_size;
 	struct file_lock_context *i_flctx;

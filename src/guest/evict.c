@@ -67,10 +67,9 @@ static int identity_check(const struct wire_identity *identity, const struct sca
 		       : -ESTALE;
 }
 
-/* A write that failed left its data in the cache alone; a lease is broken by nobody. */
 static int owner_check(const struct scan_owner *owner)
 {
-	return owner->flags ? -EBUSY : 0;
+	return owner->flags & SCAN_OWNER_BUSY ? -EBUSY : 0;
 }
 
 static int order_check(const struct scan_owner *owner, void *userdata)

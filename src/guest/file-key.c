@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include "base/cleanup.h"
@@ -23,8 +22,21 @@ static int key_prove(struct memmap *memmap, int fd, const struct file_key *key)
 	    owner->magic != key->magic || owner->device != key->device ||
 	    owner->generation != key->generation)
 		return -ESTALE;
-	/* A write that failed left its data in the cache alone; a lease is broken by nobody. */
-	return owner->flags ? -EBUSY : 0;
+	return owner->flags & SCAN_OWNER_BUSY ? -EBUSY : 0;
+}
+
+/* Who closes a deleted file last waits until its blocks are freed: not to be us. */
+static int regular_prove(struct memmap *memmap, int fd, const struct file_key *key)
+{
+	unsigned count;
+	int r = key_prove(memmap, fd, key);
+
+	if (r < 0)
+		return r;
+	unsigned flags = memmap_owners(memmap, &count)->flags;
+	if (flags & SCAN_OWNER_IRREGULAR)
+		return -EOPNOTSUPP;
+	return flags & SCAN_OWNER_UNLINKED ? -ESTALE : 0;
 }
 
 /* No driver is asked but one whose device is in use: it has pages cached. O_PATH would name the
@@ -43,7 +55,9 @@ static int key_open_device(struct memmap *memmap, const struct file_key *key)
 	return r < 0 ? r : TAKE_FD(fd);
 }
 
-static int target_find(struct memmap *memmap, int mount, const struct file_key *key,
+/* The descriptor that was proven keeps the inode, and so the second handle finds no other; to
+ * reopen the first by way of /proc costs half as much again. */
+static int target_open(struct memmap *memmap, int mount, const struct file_key *key,
 		       uint64_t subvolume)
 {
 	const struct handle_target target = {
@@ -52,17 +66,17 @@ static int target_find(struct memmap *memmap, int mount, const struct file_key *
 		.generation = key->generation,
 		.subvolume = subvolume,
 	};
-	_cleanup_close_ int fd = handle_open(mount, &target, O_PATH | O_CLOEXEC | O_NOFOLLOW);
-	int r = fd < 0 ? fd : key_prove(memmap, fd, key);
+	_cleanup_close_ int found = handle_open(mount, &target, O_PATH | O_CLOEXEC | O_NOFOLLOW);
+	int r = found < 0 ? found : regular_prove(memmap, found, key);
 
-	return r < 0 ? r : TAKE_FD(fd);
+	return r < 0 ? r : handle_open(mount, &target, FILE_READ_FLAGS);
 }
 
 static int subvolumes_try(struct memmap *memmap, struct subvolume_list *list, int mount,
 			  const struct file_key *key)
 {
 	for (unsigned i = 0; i < list->count; i++) {
-		int fd = target_find(memmap, mount, key, list->ids[i]);
+		int fd = target_open(memmap, mount, key, list->ids[i]);
 
 		/* A subvolume that has been deleted is not there, or has no such file. */
 		if (fd == -ESTALE || fd == -ENOENT)
@@ -74,14 +88,14 @@ static int subvolumes_try(struct memmap *memmap, struct subvolume_list *list, in
 	return -ESTALE;
 }
 
-static int key_find(struct memmap *memmap, struct mounts *mounts, const struct file_key *key)
+static int key_open(struct memmap *memmap, struct mounts *mounts, const struct file_key *key)
 {
 	int mount = mounts_open(mounts, key->device), fd;
 
 	if (mount < 0)
 		return mount;
 	if (key->magic != BTRFS_SUPER_MAGIC)
-		return target_find(memmap, mount, key, 0);
+		return target_open(memmap, mount, key, 0);
 
 	struct subvolume_list *list = mounts_subvolumes(mounts, key->device, false);
 	uint64_t read_usec = list->usec;
@@ -100,20 +114,9 @@ bool file_magic_opens(uint64_t magic)
 
 int file_open_key(struct memmap *memmap, struct mounts *mounts, const struct file_key *key)
 {
-	_cleanup_close_ int fd = -1;
-	struct stat st;
-
 	if (key->magic == FILE_SYSTEM_BDEVFS)
 		return key_open_device(memmap, key);
 	if (!handle_knows(key->magic))
 		return -EOPNOTSUPP;
-	fd = key_find(memmap, mounts, key);
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return -EOPNOTSUPP;
-	/* Who closes a deleted file last waits until its blocks are freed: not to be us. */
-	return st.st_nlink ? file_reopen(fd) : -ESTALE;
+	return key_open(memmap, mounts, key);
 }

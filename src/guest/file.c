@@ -15,9 +15,6 @@
 #include "base/cleanup.h"
 #include "guest/handle.h"
 
-/* O_NONBLOCK: a lease is refused to us at once, never waited for. */
-#define READ_FLAGS (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOATIME | O_NOCTTY)
-
 /* Extents asked for at a time: 64 of 56 bytes fit a stack frame. */
 #define FIEMAP_BATCH 64
 
@@ -75,7 +72,7 @@ static int identity_open(struct mounts *mounts, const struct wire_identity *iden
 
 int file_open(struct mounts *mounts, const struct wire_identity *identity)
 {
-	_cleanup_close_ int fd = identity_open(mounts, identity, READ_FLAGS | O_NOFOLLOW);
+	_cleanup_close_ int fd = identity_open(mounts, identity, FILE_READ_FLAGS | O_NOFOLLOW);
 	uint32_t generation = 0;
 
 	if (fd < 0)
@@ -98,7 +95,7 @@ int file_reopen(int fd)
 	char path[32];
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return RET_ERRNO(open(path, READ_FLAGS));
+	return RET_ERRNO(open(path, FILE_READ_FLAGS));
 }
 
 static int extent_take(const struct fiemap_extent *e, const struct disk_place *place,

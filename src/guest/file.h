@@ -82,6 +82,13 @@ bool file_magic_opens(uint64_t magic);
 int file_open_key(struct memmap *memmap, struct mounts *mounts, const struct file_key *key);
 
 /**
+ * FILE_READ_FLAGS - how a file's cache is got at
+ *
+ * O_NONBLOCK: a lease is refused to us at once, never waited for.
+ */
+#define FILE_READ_FLAGS (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOATIME | O_NOCTTY)
+
+/**
  * file_reopen() - open for reading what file_find() found
  *
  * Return: a file descriptor to be closed soon, or -errno.

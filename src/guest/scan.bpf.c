@@ -20,6 +20,8 @@
  * what the kernel has evicted meanwhile is not opened, which would read an inode that has left too.
  * An address may be another's by now: what stands there must be the file's, number for number.
  */
+#include <linux/stat.h>
+
 #include "cache.bpf.h"
 #include "scan.h"
 
@@ -98,6 +100,10 @@ static void owner_fill(struct scan_owner *owner, unsigned long address)
 	 * AS_ENOSPC are bits 0 and 1 of the mapping's flags. */
 	if (BPF_CORE_READ(mapping, wb_err) & 0xfff || BPF_CORE_READ(mapping, flags) & 3)
 		flags |= SCAN_OWNER_WRITE_ERROR;
+	if ((BPF_CORE_READ(host, i_mode) & S_IFMT) != S_IFREG)
+		flags |= SCAN_OWNER_IRREGULAR;
+	if (!BPF_CORE_READ(host, i_nlink))
+		flags |= SCAN_OWNER_UNLINKED;
 	owner->mapping = address;
 	owner->inode = BPF_CORE_READ(host, i_ino);
 	owner->size_bytes = BPF_CORE_READ(host, i_size);

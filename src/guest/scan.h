@@ -49,7 +49,12 @@ struct scan_page {
 enum scan_owner_flag {
 	SCAN_OWNER_LEASED = 1 << 0,
 	SCAN_OWNER_WRITE_ERROR = 1 << 1,
+	SCAN_OWNER_IRREGULAR = 1 << 2, /* a directory, say, or a block device */
+	SCAN_OWNER_UNLINKED = 1 << 3,
 };
+
+/* A write that failed left its data in the cache alone; a lease is broken by nobody. */
+#define SCAN_OWNER_BUSY (SCAN_OWNER_LEASED | SCAN_OWNER_WRITE_ERROR)
 
 struct scan_owner {
 	unsigned long long mapping; /* a kernel address: told apart only, never shown or sent */

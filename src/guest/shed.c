@@ -153,7 +153,7 @@ static int shed_check(const struct scan_owner *owner, void *userdata)
 	if (owner->mapping != p->key.mapping)
 		return -ESTALE;
 	/* Since it was opened: a write error, say, whose pages look clean. */
-	return owner->flags ? -EBUSY : 0;
+	return owner->flags & SCAN_OWNER_BUSY ? -EBUSY : 0;
 }
 
 /* Of a block device's own pages the inode number is the device's. */
@@ -304,20 +304,34 @@ static void kept_account(struct shed *s, uint32_t count, uint64_t evicted)
 					    : KEPT_WAIT_MAX_USEC;
 }
 
-/* Forgets what is short at the front: a sweep finds it where there is enough of it. Return: whether
- * there was any. */
-static bool short_drop(struct shed *s, enum shed_queue from)
+/* The kernel comes to what is as old, of whatever node, and takes it for less. */
+static void goal_forgo(struct shed_goal *goal, uint64_t pages)
+{
+	for (int i = 0; i < NODES_MAX && pages; i++) {
+		uint64_t less = pages < goal->pages[i] ? pages : goal->pages[i];
+
+		goal->pages[i] -= less;
+		goal->left += less;
+		pages -= less;
+	}
+}
+
+/* Forgets what is short at the front. Return: whether there was any. */
+static bool short_leave(struct shed *s, enum shed_queue from, struct shed_goal *goal)
 {
 	struct file_key key;
 	uint64_t index;
 	uint32_t count;
 	bool any = false;
 
-	for (unsigned i = 0; i < GLANCES_MAX && spans_is_short(&s->queues[from]); i++) {
+	for (unsigned i = 0; i < GLANCES_MAX && shed_goal_left(goal); i++) {
+		if (!spans_is_short(&s->queues[from]))
+			break;
 		(void)spans_pop(&s->queues[from], &key, &index, &count);
 		if (from == SHED_FRESH)
 			kept_account(s, count, 0);
-		s->incomplete = any = true;
+		goal_forgo(goal, count);
+		any = true;
 	}
 	return any;
 }
@@ -334,7 +348,7 @@ int shed_piece(struct shed *s, enum shed_queue from, struct shed_goal *goal)
 	uint64_t evicted = goal->evicted;
 	uint32_t passed;
 
-	if (goal->worth_only && is_by_length(from) && short_drop(s, from))
+	if (goal->worth_only && is_by_length(from) && short_leave(s, from, goal))
 		return 1;
 	int r = glance_pop(&s->glance, s->batch.memmap, &s->queues[from], &p.key, &p.piece.index,
 			   &p.piece.count, &passed);

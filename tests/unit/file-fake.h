@@ -19,6 +19,18 @@ static struct mounts mounts;
 static struct scan_owner owner;
 static int peeks, peek_flags, peek_result;
 
+static void owner_look(int fd)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	owner.flags &= SCAN_OWNER_BUSY;
+	if (!S_ISREG(st.st_mode))
+		owner.flags |= SCAN_OWNER_IRREGULAR;
+	if (!st.st_nlink)
+		owner.flags |= SCAN_OWNER_UNLINKED;
+}
+
 int memmap_peek(struct memmap *m, int fd, uint64_t index, unsigned count)
 {
 	(void)m;
@@ -26,6 +38,7 @@ int memmap_peek(struct memmap *m, int fd, uint64_t index, unsigned count)
 	assert_int_equal(count, 0);
 	peeks++;
 	peek_flags = fcntl(fd, F_GETFL);
+	owner_look(fd);
 	return peek_result;
 }
 

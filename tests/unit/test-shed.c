@@ -87,7 +87,7 @@ static void test_what_no_disk_holds_waits_unseen(void **state)
 }
 
 /* Where they are not worth a look, the longer ones behind them are all the same. */
-static void test_what_is_short_is_forgotten_unseen(void **state)
+static void test_what_is_short_is_left_unseen(void **state)
 {
 	struct shed_goal goal = { .pages = { 100 }, .worth_only = true };
 
@@ -100,9 +100,19 @@ static void test_what_is_short_is_forgotten_unseen(void **state)
 	assert_int_equal(shed_piece(&shed, SHED_FRESH, &goal), 1);
 	assert_int_equal(shed.queues[SHED_FRESH].pages, 64);
 	assert_int_equal(shed.kept_pages, 64);
-	assert_true(shed.incomplete);
+	assert_int_equal(goal.left, 10);
+	assert_int_equal(goal.pages[0], 90);
+	assert_false(shed.incomplete);
 	assert_int_equal(shed_piece(&shed, SHED_FRESH, &goal), 1);
 	assert_int_equal(shed_piece(&shed, SHED_FRESH, &goal), 0);
+	/* No more than is wanted. */
+	tell(EXT4, 0, 3);
+	tell(EXT4, 1000, 7);
+	goal.pages[0] = 2;
+	assert_int_equal(shed_piece(&shed, SHED_FRESH, &goal), 1);
+	assert_int_equal(shed.queues[SHED_FRESH].pages, 7);
+	assert_int_equal(goal.pages[0], 0);
+	assert_int_equal(goal.left, 12);
 }
 
 static uint64_t sweep(void)
@@ -319,7 +329,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SHED_TEST(test_files_that_are_never_opened_enter_no_queue),
 		SHED_TEST(test_what_no_disk_holds_waits_unseen),
-		SHED_TEST(test_what_is_short_is_forgotten_unseen),
+		SHED_TEST(test_what_is_short_is_left_unseen),
 		SHED_TEST(test_a_sweep_goes_on_where_it_overflowed),
 		FILE_TEST(test_what_is_cold_goes_and_the_rest_is_kept),
 		FILE_TEST(test_a_goal_is_not_overdrawn),
