@@ -4,7 +4,7 @@
 BUILD ?= build
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: all check demo bench install clean packages
+.PHONY: all check demo bench install uninstall clean packages
 
 all: packages
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD)
@@ -29,6 +29,9 @@ bench: all
 
 install: all
 	@$(AS_ROOT) meson install -C $(BUILD)
+
+uninstall:
+	@$(AS_ROOT) packaging/uninstall $(BUILD)
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-asan

@@ -156,7 +156,7 @@ uint64_t bound_queues_fill(struct bound *b, uint64_t now)
 	if (!kept && bound_queue_next(b, now) != SHED_QUEUES)
 		return 0;
 	sweep = sweep_wait_usec(b, now);
-	/* What is kept may be all there is; or what left a queue unseen is not. */
+	/* What is kept may be all there is; or what had no room in a queue is not. */
 	if (!sweep && !s->sweeping)
 		sweep_begin(b, now);
 	/* More that come wake us before. */

@@ -25,7 +25,8 @@ static int key_prove(struct memmap *memmap, int fd, const struct file_key *key)
 	return owner->flags & SCAN_OWNER_BUSY ? -EBUSY : 0;
 }
 
-/* Who closes a deleted file last waits until its blocks are freed: not to be us. */
+/* Who closes a deleted file last waits until its blocks are freed: not to be us. Return: -EIDRM for
+ * one; it is not to be looked for in other subvolumes. */
 static int regular_prove(struct memmap *memmap, int fd, const struct file_key *key)
 {
 	unsigned count;
@@ -36,7 +37,7 @@ static int regular_prove(struct memmap *memmap, int fd, const struct file_key *k
 	unsigned flags = memmap_owners(memmap, &count)->flags;
 	if (flags & SCAN_OWNER_IRREGULAR)
 		return -EOPNOTSUPP;
-	return flags & SCAN_OWNER_UNLINKED ? -ESTALE : 0;
+	return flags & SCAN_OWNER_UNLINKED ? -EIDRM : 0;
 }
 
 /* No driver is asked but one whose device is in use: it has pages cached. O_PATH would name the
@@ -118,5 +119,7 @@ int file_open_key(struct memmap *memmap, struct mounts *mounts, const struct fil
 		return key_open_device(memmap, key);
 	if (!handle_knows(key->magic))
 		return -EOPNOTSUPP;
-	return key_open(memmap, mounts, key);
+	int fd = key_open(memmap, mounts, key);
+
+	return fd == -EIDRM ? -ESTALE : fd;
 }

@@ -304,36 +304,18 @@ static void kept_account(struct shed *s, uint32_t count, uint64_t evicted)
 					    : KEPT_WAIT_MAX_USEC;
 }
 
-/* The kernel comes to what is as old, of whatever node, and takes it for less. */
-static void goal_forgo(struct shed_goal *goal, uint64_t pages)
+/* The kernel comes to what is as old, and takes it for less. Its node is not known without a look.
+ */
+static void goal_forgo(struct shed_goal *goal, uint32_t pages)
 {
-	for (int i = 0; i < NODES_MAX && pages; i++) {
-		uint64_t less = pages < goal->pages[i] ? pages : goal->pages[i];
+	unsigned node = 0;
 
-		goal->pages[i] -= less;
-		goal->left += less;
-		pages -= less;
-	}
-}
-
-/* Forgets what is short at the front. Return: whether there was any. */
-static bool short_leave(struct shed *s, enum shed_queue from, struct shed_goal *goal)
-{
-	struct file_key key;
-	uint64_t index;
-	uint32_t count;
-	bool any = false;
-
-	for (unsigned i = 0; i < GLANCES_MAX && shed_goal_left(goal); i++) {
-		if (!spans_is_short(&s->queues[from]))
-			break;
-		(void)spans_pop(&s->queues[from], &key, &index, &count);
-		if (from == SHED_FRESH)
-			kept_account(s, count, 0);
-		goal_forgo(goal, count);
-		any = true;
-	}
-	return any;
+	for (unsigned i = 1; i < NODES_MAX; i++)
+		if (goal->pages[i] > goal->pages[node])
+			node = i;
+	uint64_t less = pages < goal->pages[node] ? pages : goal->pages[node];
+	goal->pages[node] -= less;
+	goal->left += less;
 }
 
 /* What a request sorted by superpages is short by its nature. */
@@ -345,11 +327,9 @@ static bool is_by_length(enum shed_queue from)
 int shed_piece(struct shed *s, enum shed_queue from, struct shed_goal *goal)
 {
 	struct shed_piece p = { .shed = s, .goal = goal, .now_usec = now_usec() };
+	bool is_kept = from == SHED_FRESH && s->kept_pages;
 	uint64_t evicted = goal->evicted;
 	uint32_t passed;
-
-	if (goal->worth_only && is_by_length(from) && short_leave(s, from, goal))
-		return 1;
 	int r = glance_pop(&s->glance, s->batch.memmap, &s->queues[from], &p.key, &p.piece.index,
 			   &p.piece.count, &passed);
 
@@ -357,7 +337,14 @@ int shed_piece(struct shed *s, enum shed_queue from, struct shed_goal *goal)
 		kept_account(s, passed, 0);
 	if (r <= 0)
 		return r == -EAGAIN;
-	r = piece_shed(&p, from);
+	if (goal->worth_only && is_by_length(from) &&
+	    spans_is_short(p.piece.index, p.piece.count)) {
+		/* What was hot, dirty or mapped is not what the kernel takes next. */
+		if (!is_kept)
+			goal_forgo(goal, p.piece.count);
+	} else {
+		r = piece_shed(&p, from);
+	}
 	if (from == SHED_FRESH)
 		kept_account(s, p.piece.count, goal->evicted - evicted);
 	return r < 0 ? r : 1;

@@ -86,3 +86,18 @@ def test_stock_and_stopped(daemon, guest):
     daemon.stop()
     process.wait_for(lambda: guest.qmp("query-balloon")["actual"] == MEMORY, 20, "all memory is back")
     daemon.start()
+
+
+def test_driver_unbound(daemon, guest):
+    """Whoever asks a guest without its driver for memory is told within seconds, and no target is left for the driver when
+    it comes back."""
+    drivers = "/sys/bus/virtio/drivers/virtio_balloon"
+    device = guest.run(f"ls {drivers} | grep ^virtio").strip()
+    guest.run(f"echo {device} >{drivers}/unbind")
+    reply, seconds = d.timed(resize, daemon, "700M", cache="off")
+    assert reply["state"] == "stalled" and reply["actual_bytes"] == MEMORY, reply
+    assert seconds < 20 and daemon.vm("alpha")["balloon"]["original_bytes"] is None
+    inflated = guest.run("grep -w balloon_inflate /proc/vmstat")
+    guest.run(f"echo {device} >{drivers}/bind")
+    assert resize(daemon, "max")["actual_bytes"] == MEMORY
+    assert guest.run("grep -w balloon_inflate /proc/vmstat") == inflated

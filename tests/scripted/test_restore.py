@@ -121,6 +121,45 @@ def test_stopped(place):
         assert interval(qemu) == 3
 
 
+@pytest.fixture
+def install_log():
+    """Whoever installed from this build directory can still uninstall."""
+    log = d.BUILD / "meson-logs/install-log.txt"
+    before = log.read_bytes() if log.exists() else None
+    yield log
+    log.unlink(missing_ok=True)
+    if before is not None:
+        log.write_bytes(before)
+
+
+def uninstall(place):
+    return subprocess.run([d.ROOT / "packaging/uninstall", d.BUILD, "--runtime-dir", place / "run"], capture_output=True,
+                          text=True, timeout=60)
+
+
+def test_uninstall(place, install_log):
+    """Guests come first: while one cannot have its memory back, nothing is removed."""
+    root = place / "root"
+    subprocess.run(["meson", "install", "-C", d.BUILD, "--no-rebuild", "--quiet", "--destdir", root], check=True)
+    installed = [path for path in root.rglob("*") if path.is_file()]
+    assert {"pagepactd", "pagepact-agent", "pagepactd.service", "agent.conf"} <= {path.name for path in installed}
+    with changed(place, "one", "bad") as made:
+        whole = made["bad"][1].read_text()
+        made["bad"][1].write_text("{")
+        found = uninstall(place)
+        assert found.returncode == 1 and "Nothing was removed" in found.stderr and "bad" in found.stderr
+        assert all(path.exists() for path in installed)
+        assert interval(made["one"][0]) == 3
+        made["bad"][1].write_text(whole)
+        found = uninstall(place)
+        assert found.returncode == 0, found.stderr
+        assert interval(made["bad"][0]) == 3
+    assert [path.name for path in root.rglob("*") if path.is_file()] == ["agent.conf"]
+    install_log.unlink()
+    found = uninstall(place)
+    assert found.returncode == 1 and "nothing was installed" in found.stderr
+
+
 def test_while_a_daemon_runs(place):
     daemon = d.Daemon(place).start()
     try:
