@@ -64,10 +64,10 @@ void ahead_measure(struct ahead *a, const struct nodes *n, uint64_t ret[NODES_MA
 		ret[i] = (lacking * n->nodes[i].unmapped_pages + all - 1) / all;
 }
 
-void ahead_settle(struct ahead *a, uint64_t evicted, uint64_t left)
+void ahead_settle(struct ahead *a, uint64_t pages)
 {
-	a->evicted_pages += evicted;
-	a->allowed_pages = less(a->allowed_pages, evicted + left);
+	a->evicted_pages += pages;
+	a->allowed_pages = less(a->allowed_pages, pages);
 }
 
 /* What is announced at a look; of an unknown target, what was taken of what is kept free. */

@@ -68,8 +68,8 @@ uint64_t ahead_pages(const struct balloon_view *view);
  */
 void ahead_measure(struct ahead *a, const struct nodes *n, uint64_t ret[NODES_MAX]);
 
-/** ahead_settle() - so many pages were evicted for it, and so many others left to the kernel */
-void ahead_settle(struct ahead *a, uint64_t evicted, uint64_t left);
+/** ahead_settle() - so many pages were evicted for it */
+void ahead_settle(struct ahead *a, uint64_t pages);
 
 /**
  * ahead_look() - look what the balloon does

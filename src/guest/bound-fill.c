@@ -7,8 +7,9 @@
 #define SWEEP_TURN_USEC 5000
 /* A sweep sorts what it finds by age when it ends; when so much comes meanwhile, nobody waits. */
 #define SWEEP_ADDED_PAGES 1024
-/* Of a guest's memory, for a hint alone: where less is cached than that, what is not known is the
- * kernel's to take: a sweep of memory costs an emulated guest two microseconds a page. */
+/* Of a guest's memory, for a hint alone: where less is cached than that, what is short or not known
+ * is the kernel's to take: see SPAN_WORTH_PAGES, and a sweep of memory costs an emulated guest two
+ * microseconds a page. */
 #define WORTH_DIVISOR 4
 /* What has been mapped since is in the queue, too. */
 #define HISTORY_TIMES 2u
@@ -33,8 +34,7 @@ static uint64_t unmapped_pages(const struct bound *b)
 	return unmapped;
 }
 
-/* Whether there is a limit, or so much cached that another sweep is worth it. */
-static bool has_much(const struct bound *b)
+bool bound_has_much(const struct bound *b)
 {
 	uint64_t managed = 0;
 
@@ -115,7 +115,7 @@ enum shed_queue bound_queue_next(const struct bound *b, uint64_t now)
 
 static uint64_t sweep_wait_usec(const struct bound *b, uint64_t now)
 {
-	if (!has_much(b))
+	if (!bound_has_much(b))
 		return BOUND_SWEEP_WAIT_USEC;
 	return now < sweep_due(b) ? sweep_due(b) - now : 0;
 }
@@ -156,7 +156,7 @@ uint64_t bound_queues_fill(struct bound *b, uint64_t now)
 	if (!kept && bound_queue_next(b, now) != SHED_QUEUES)
 		return 0;
 	sweep = sweep_wait_usec(b, now);
-	/* What is kept may be all there is; or what had no room in a queue is not. */
+	/* What is kept may be all there is; or what left a queue, or had no room in it, is not. */
 	if (!sweep && !s->sweeping)
 		sweep_begin(b, now);
 	/* More that come wake us before. */

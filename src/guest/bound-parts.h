@@ -14,6 +14,9 @@ static inline bool bound_has_limit(const struct bound *b)
 	return b->limit_pages != UINT64_MAX;
 }
 
+/* Whether there is a limit, or so much cached that short pieces and another sweep are worth it. */
+bool bound_has_much(const struct bound *b);
+
 /* So many that came last are too young. */
 uint64_t bound_young_pages(const struct bound *b);
 

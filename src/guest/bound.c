@@ -336,12 +336,12 @@ static uint64_t bound_work(struct bound *b, const uint64_t ahead[NODES_MAX], uin
 		wake_set(b, UINT64_MAX);
 		return wait < settled_usec(b) ? wait : settled_usec(b);
 	}
-	goal.worth_only = !bound_has_limit(b);
+	goal.worth_only = !bound_has_much(b);
 	before = goal;
 	wait = batch_work(b, &goal);
 	goal_settle(b, &before, &goal);
 	if (b->ahead->is_short)
-		ahead_settle(b->ahead, goal.evicted, goal.left);
+		ahead_settle(b->ahead, goal.evicted);
 	b->ahead->is_short = b->ahead->is_short && shed_goal_left(&goal);
 	/* What comes next is too young, too, until there is more of it. */
 	uint64_t fresh = b->shed->queues[SHED_FRESH].pages, young = bound_young_pages(b);

@@ -304,18 +304,22 @@ static void kept_account(struct shed *s, uint32_t count, uint64_t evicted)
 					    : KEPT_WAIT_MAX_USEC;
 }
 
-/* The kernel comes to what is as old, and takes it for less. Its node is not known without a look.
- */
-static void goal_forgo(struct shed_goal *goal, uint32_t pages)
+/* Forgets what is short at the front: a sweep finds it where there is enough of it. Return: whether
+ * there was any. */
+static bool short_drop(struct shed *s, enum shed_queue from)
 {
-	unsigned node = 0;
+	struct file_key key;
+	uint64_t index;
+	uint32_t count;
+	bool any = false;
 
-	for (unsigned i = 1; i < NODES_MAX; i++)
-		if (goal->pages[i] > goal->pages[node])
-			node = i;
-	uint64_t less = pages < goal->pages[node] ? pages : goal->pages[node];
-	goal->pages[node] -= less;
-	goal->left += less;
+	for (unsigned i = 0; i < GLANCES_MAX && spans_is_short(&s->queues[from]); i++) {
+		(void)spans_pop(&s->queues[from], &key, &index, &count);
+		if (from == SHED_FRESH)
+			kept_account(s, count, 0);
+		s->incomplete = any = true;
+	}
+	return any;
 }
 
 /* What a request sorted by superpages is short by its nature. */
@@ -327,9 +331,11 @@ static bool is_by_length(enum shed_queue from)
 int shed_piece(struct shed *s, enum shed_queue from, struct shed_goal *goal)
 {
 	struct shed_piece p = { .shed = s, .goal = goal, .now_usec = now_usec() };
-	bool is_kept = from == SHED_FRESH && s->kept_pages;
 	uint64_t evicted = goal->evicted;
 	uint32_t passed;
+
+	if (goal->worth_only && is_by_length(from) && short_drop(s, from))
+		return 1;
 	int r = glance_pop(&s->glance, s->batch.memmap, &s->queues[from], &p.key, &p.piece.index,
 			   &p.piece.count, &passed);
 
@@ -337,14 +343,7 @@ int shed_piece(struct shed *s, enum shed_queue from, struct shed_goal *goal)
 		kept_account(s, passed, 0);
 	if (r <= 0)
 		return r == -EAGAIN;
-	if (goal->worth_only && is_by_length(from) &&
-	    spans_is_short(p.piece.index, p.piece.count)) {
-		/* What was hot, dirty or mapped is not what the kernel takes next. */
-		if (!is_kept)
-			goal_forgo(goal, p.piece.count);
-	} else {
-		r = piece_shed(&p, from);
-	}
+	r = piece_shed(&p, from);
 	if (from == SHED_FRESH)
 		kept_account(s, p.piece.count, goal->evicted - evicted);
 	return r < 0 ? r : 1;

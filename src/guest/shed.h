@@ -10,8 +10,8 @@
  * what has left meanwhile is passed over (glance.h).
  * What is cold but not held by the host, while the host has said what it holds, goes to a queue of
  * its own and its turn comes after; what is hot, mapped, dirty or held goes to the queue of those
- * kept, and is looked at again later, at growing intervals. What does not fit in a queue is found
- * by the next sweep.
+ * kept, and is looked at again later, at growing intervals. What does not fit in a queue, and what
+ * was short while that was not worth an open file, is found by the next sweep.
  */
 #ifndef PAGEPACT_GUEST_SHED_H
 #define PAGEPACT_GUEST_SHED_H
@@ -44,7 +44,7 @@ struct shed {
 	struct batch batch;
 	struct spans queues[SHED_QUEUES];
 	struct glance glance;
-	bool incomplete; /* something that is cached and wanted is in no queue: a sweep is due */
+	bool incomplete; /* something that is cached is in no queue: a sweep is due */
 	bool sweeping;
 	bool overflowed; /* the last sweep did not come to its end: the next one goes on there */
 	bool by_superpage;
@@ -64,17 +64,15 @@ struct shed {
 /**
  * struct shed_goal - what is wanted
  * @pages: of each node; a piece goes whole, so it may become a little more
- * @worth_only: leave what is not worth an open file to the kernel, and want so much less
+ * @worth_only: forget what is not worth an open file
  * @held_only: leave what the host does not hold for later
  * @evicted: result, of all nodes
- * @left: result, so much less was wanted
  */
 struct shed_goal {
 	uint64_t pages[NODES_MAX];
 	bool worth_only;
 	bool held_only;
 	uint64_t evicted;
-	uint64_t left;
 };
 
 /**

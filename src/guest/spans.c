@@ -173,10 +173,15 @@ int spans_push(struct spans *s, const struct file_key *key, uint64_t index, uint
 	return 0;
 }
 
-bool spans_is_short(uint64_t index, uint32_t count)
+bool spans_is_short(const struct spans *s)
 {
-	return count < SPAN_WORTH_PAGES && (!index || index % SPAN_PIECE_PAGES) &&
-	       (index + count) % SPAN_PIECE_PAGES;
+	const struct span *first;
+
+	if (!s->count)
+		return false;
+	first = span_at(s, 0);
+	return first->count < SPAN_WORTH_PAGES &&
+	       (!first->index || first->index % SPAN_PIECE_PAGES);
 }
 
 int spans_look(const struct spans *s, uint32_t n, struct file_key *ret_key, uint64_t *ret_index,

@@ -66,10 +66,10 @@ int spans_push(struct spans *s, const struct file_key *key, uint64_t index, uint
 	       uint16_t age_sec);
 
 /**
- * spans_is_short() - whether a piece that spans_pop() took is not worth an open file: shorter than
- * SPAN_WORTH_PAGES, and neither the rest of a longer one, whose file is open, nor cut at its end
+ * spans_is_short() - whether the first span is there, and not worth an open file: shorter than
+ * SPAN_WORTH_PAGES, and not the rest of a longer one, whose file is open
  */
-bool spans_is_short(uint64_t index, uint32_t count);
+bool spans_is_short(const struct spans *s);
 
 /**
  * spans_look() - what spans_pop() would take, once @n more spans had been taken whole

@@ -70,12 +70,12 @@ static void test_no_more_goes_than_was_announced(void **state)
 
 	(void)state;
 	assert_int_equal(short_of(&a, &n), 800);
-	ahead_settle(&a, 600, 100);
+	ahead_settle(&a, 700);
 	n.nodes[0].free_pages = 0;
 	assert_int_equal(short_of(&a, &n), 100);
-	ahead_settle(&a, 120, 0);
+	ahead_settle(&a, 120);
 	assert_int_equal(short_of(&a, &n), 0);
-	assert_int_equal(a.evicted_pages, 720);
+	assert_int_equal(a.evicted_pages, 820);
 	/* More is wanted, of which what is free and not announced before is a part. */
 	a.view.left_pages = 1500;
 	a.new_pages = 500;
@@ -100,12 +100,12 @@ static void test_unknown_targets(void **state)
 	(void)state;
 	n.nodes[0].free_pages = 300;
 	assert_int_equal(short_of(&a, &n), AHEAD_UNKNOWN_PAGES - 300);
-	ahead_settle(&a, AHEAD_UNKNOWN_PAGES - 300, 0);
+	ahead_settle(&a, AHEAD_UNKNOWN_PAGES - 300);
 	for (int i = 0; i < 4; i++) {
 		n.nodes[0].free_pages = AHEAD_UNKNOWN_PAGES - 5000;
 		a.new_pages = 5000;
 		assert_int_equal(short_of(&a, &n), 5000);
-		ahead_settle(&a, 5000, 0);
+		ahead_settle(&a, 5000);
 	}
 }
 

@@ -182,14 +182,27 @@ static void test_another_generation_is_another_file(void **state)
 
 static void test_what_is_short(void **state)
 {
+	struct spans s = { 0 };
+	struct file_key key = { .mapping = 1 };
+	uint64_t index;
+	uint32_t count;
+
 	(void)state;
-	assert_true(spans_is_short(0, SPAN_WORTH_PAGES - 1));
-	assert_false(spans_is_short(0, SPAN_WORTH_PAGES));
-	assert_true(spans_is_short(1, 1));
-	/* The rest of a longer one is short, and its file is open; and what is cut goes on. */
-	assert_false(spans_is_short(SPAN_PIECE_PAGES, 2));
-	assert_false(spans_is_short(2 * SPAN_PIECE_PAGES - 3, 3));
-	assert_true(spans_is_short(2 * SPAN_PIECE_PAGES - 3, 2));
+	assert_false(spans_is_short(&s));
+	assert_int_equal(spans_push(&s, &key, 0, SPAN_WORTH_PAGES - 1, 0), 0);
+	key.inode = 1;
+	assert_int_equal(spans_push(&s, &key, 0, SPAN_WORTH_PAGES, 0), 0);
+	key.inode = 2;
+	/* The rest of a longer one is short, and its file is open. */
+	assert_int_equal(spans_push(&s, &key, 1, SPAN_PIECE_PAGES + 2, 0), 0);
+	assert_true(spans_is_short(&s));
+	assert_int_equal(spans_pop(&s, &key, &index, &count), 1);
+	assert_false(spans_is_short(&s));
+	assert_int_equal(spans_pop(&s, &key, &index, &count), 1);
+	assert_int_equal(spans_pop(&s, &key, &index, &count), 1);
+	assert_int_equal(index + count, SPAN_PIECE_PAGES);
+	assert_false(spans_is_short(&s));
+	spans_done(&s);
 }
 
 static void test_an_empty_queue_has_little_memory(void **state)
