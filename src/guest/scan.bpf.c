@@ -20,17 +20,14 @@
  * what the kernel has evicted meanwhile is not opened, which would read an inode that has left too.
  * An address may be another's by now: what stands there must be the file's, number for number.
  */
-#include <linux/stat.h>
-
 #include "cache.bpf.h"
+#include "owners.bpf.h"
 #include "scan.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define PAGES_AT_ONCE	   32
 #define STRUCT_PAGE_MAX	   64
-#define OWNER_CACHE_BITS   9 /* 64 files in one chunk are to miss each other, mostly */
-#define OWNER_NONE	   0xffff
 #define MAPPING_FLAGS_BITS 3ul /* PAGE_MAPPING_ANON and _MOVABLE: not a page cache's mapping */
 #define PAGE_BYTES	   4096
 
@@ -42,9 +39,7 @@ bool peek_presence; /* what is asked is only whether pages are cached */
 
 /* Out. */
 struct scan_page pages[SCAN_CHUNK_PAGES];
-struct scan_owner owners[SCAN_CHUNK_PAGES];
 unsigned long long page_frames[SCAN_CHUNK_PAGES]; /* by peek_range(): each page's folio's */
-unsigned int owners_count;
 unsigned int struct_page_bytes;
 
 /* Both. */
@@ -61,15 +56,6 @@ static unsigned long leaf[1 << XA_SHIFT];
 static unsigned long leaf_block;
 static bool leaf_there;
 static bool leaf_empty; /* nothing around it is cached */
-static unsigned long last_mapping;
-static unsigned short last_owner;
-static struct {
-	unsigned long mapping;
-	unsigned int owner;
-	unsigned int chunk; /* that it was found in: no more is known in the next */
-} owner_cache[1 << OWNER_CACHE_BITS];
-static unsigned int chunk_number;
-
 /* The head that the pages just before belonged to: large folios come in long rows. */
 static struct {
 	unsigned long address;
@@ -81,68 +67,6 @@ static struct {
 	bool whole_mapped;
 	unsigned char order;
 } head;
-
-static void owner_fill(struct scan_owner *owner, unsigned long address)
-{
-	struct address_space *mapping = (void *)address;
-	struct inode *host = BPF_CORE_READ(mapping, host);
-	struct super_block *sb = BPF_CORE_READ(host, i_sb);
-	struct file_lock_context *locks = BPF_CORE_READ(host, i_flctx);
-	unsigned int flags = 0;
-
-	if (locks) {
-		void *lease = (void *)locks + bpf_core_field_offset(locks->flc_lease);
-
-		if (BPF_CORE_READ(locks, flc_lease.next) != lease)
-			flags |= SCAN_OWNER_LEASED;
-	}
-	/* The errno of the last failed writeback is in the low 12 bits of an errseq_t; AS_EIO and
-	 * AS_ENOSPC are bits 0 and 1 of the mapping's flags. */
-	if (BPF_CORE_READ(mapping, wb_err) & 0xfff || BPF_CORE_READ(mapping, flags) & 3)
-		flags |= SCAN_OWNER_WRITE_ERROR;
-	if ((BPF_CORE_READ(host, i_mode) & S_IFMT) != S_IFREG)
-		flags |= SCAN_OWNER_IRREGULAR;
-	if (!BPF_CORE_READ(host, i_nlink))
-		flags |= SCAN_OWNER_UNLINKED;
-	owner->mapping = address;
-	owner->inode = BPF_CORE_READ(host, i_ino);
-	owner->size_bytes = BPF_CORE_READ(host, i_size);
-	owner->generation = BPF_CORE_READ(host, i_generation);
-	owner->magic = BPF_CORE_READ(sb, s_magic);
-	owner->device = BPF_CORE_READ(sb, s_dev);
-	owner->flags = flags;
-}
-
-static __always_inline unsigned short owner_of(unsigned long mapping)
-{
-	unsigned int slot = mapping * 0x9e3779b97f4a7c15ul >> (64 - OWNER_CACHE_BITS);
-	unsigned int owner;
-
-	if (mapping == last_mapping)
-		return last_owner;
-	owner = owner_cache[slot].owner;
-	if (owner_cache[slot].mapping != mapping || owner_cache[slot].chunk != chunk_number) {
-		owner = owners_count;
-		if (owner >= SCAN_CHUNK_PAGES)
-			return OWNER_NONE;
-		owner_fill(&owners[owner], mapping);
-		owners_count = owner + 1;
-		owner_cache[slot].mapping = mapping;
-		owner_cache[slot].owner = owner;
-		owner_cache[slot].chunk = chunk_number;
-	}
-	last_mapping = mapping;
-	last_owner = owner;
-	return owner;
-}
-
-static void owners_reset(void)
-{
-	owners_count = 0;
-	last_mapping = 0;
-	head.address = 0;
-	chunk_number++;
-}
 
 static __always_inline unsigned short flags_of(unsigned long flags)
 {
@@ -311,6 +235,7 @@ int scan_chunk(void *ctx)
 	if (struct_page_bytes > STRUCT_PAGE_MAX || !vmemmap)
 		return 0;
 	owners_reset();
+	head.address = 0;
 	free_until = 0;
 	for (unsigned int i = 0; i < SCAN_CHUNK_PAGES; i++) {
 		if (i >= chunk_pages)
@@ -424,6 +349,7 @@ int peek_range(void *ctx)
 		return 0;
 	bpf_probe_read_kernel(&file, sizeof(file), &fds[peek_fd]);
 	owners_reset();
+	head.address = 0;
 	peek_mapping = (unsigned long)BPF_CORE_READ(file, f_mapping);
 	vmemmap = pages_base();
 	if (!peek_mapping || !vmemmap)

@@ -23,8 +23,9 @@
 /* A folio is at most this long, and begins at a multiple of its length: mm/filemap.c allocates none
  * above the order of a superpage. */
 #define SPAN_PIECE_PAGES 512
-/* A piece of a file costs an emulated guest some 180 us, and 4 us a page (measured in the wave): a
- * page of one that is shorter costs seven times as much, or more, as a page of a long one. */
+/* A piece of a file costs an emulated guest some 180 us, and 4 us a page (by clocks put into the
+ * agent, in the wave): a page of one that is shorter costs seven times as much, or more, as a page
+ * of a long one. */
 #define SPAN_WORTH_PAGES 8
 
 struct span {
