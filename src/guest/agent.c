@@ -196,7 +196,7 @@ static int agent_prepare(struct agent *a)
 	};
 	shed_init(&a->shed);
 	a->heard_usec = a->slab_usec = a->swept_usec = now;
-	a->ahead.hint = WIRE_HINT_NONE;
+	ahead_init(&a->ahead, now);
 	bound_init(&a->bound, &a->shed, &a->nodes, &a->census.ram, &a->ahead, &a->settings, now);
 	if (!a->can_watch)
 		rough_probe(a);

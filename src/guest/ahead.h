@@ -19,6 +19,7 @@
 #define PAGEPACT_GUEST_AHEAD_H
 
 #include "guest/balloon.h"
+#include "guest/budget.h"
 #include "guest/nodes.h"
 
 /* 256 MiB is the largest step that is taken at once (facts: BuildBuddy PR 10958, vm0 3711); without
@@ -38,6 +39,8 @@
  * @inflations: noticed
  * @evicted_pages: ahead of them
  * @had_btf: of the driver's module, when the balloon was opened
+ * @dear: see ahead_rest_usec()
+ * @dear_usec: CPU time so far beyond what long pieces cost; may fall
  * @slab_usec: when empty slabs were given back for it last
  * @slab_wait_usec: until they are again, at the earliest
  */
@@ -52,9 +55,14 @@ struct ahead {
 	uint64_t inflations;
 	uint64_t evicted_pages;
 	bool had_btf;
+	struct budget dear;
+	uint64_t dear_usec;
 	uint64_t slab_usec;
 	uint64_t slab_wait_usec;
 };
+
+/** ahead_init() - without a hint */
+void ahead_init(struct ahead *a, uint64_t now_usec);
 
 /**
  * ahead_pages() - what is to be free for the balloon; 0 while it does not inflate
@@ -68,8 +76,19 @@ uint64_t ahead_pages(const struct balloon_view *view);
  */
 void ahead_measure(struct ahead *a, const struct nodes *n, uint64_t ret[NODES_MAX]);
 
-/** ahead_settle() - so many pages were evicted for it */
-void ahead_settle(struct ahead *a, uint64_t pages);
+/**
+ * ahead_settle() - so many pages were evicted for it
+ * @cpu_usec: that this took without a limit, else 0
+ */
+void ahead_settle(struct ahead *a, uint64_t pages, uint64_t cpu_usec);
+
+/**
+ * ahead_rest_usec() - how long eviction rests that is for the hint alone, and was dear
+ *
+ * What takes the agent much longer than the kernel's own reclaim is left to that, but for so much
+ * that silicon, on which all of it takes a twentieth, never comes to it.
+ */
+uint64_t ahead_rest_usec(struct ahead *a, uint64_t now_usec);
 
 /**
  * ahead_look() - look what the balloon does

@@ -63,7 +63,7 @@ void bound_quotas(struct bound *b, const struct settings *settings, uint64_t now
 	b->bytes_per_sec = settings->evict_bytes_per_sec;
 	b->quota_bytes = (int64_t)b->bytes_per_sec;
 	b->quota_usec = now;
-	budget_init(&b->cpu, settings->evict_cpu_permille, now, b->cpu_usec);
+	budget_init(&b->cpu, settings->evict_cpu_permille, BUDGET_WINDOW_USEC, now, b->cpu_usec);
 }
 
 void bound_set(struct bound *b, const struct limit_text *limit, enum wire_origin origin)
@@ -218,6 +218,11 @@ static uint64_t quota_wait_usec(struct bound *b, uint64_t now)
 {
 	uint64_t wait = budget_wait_usec(&b->cpu, now, b->cpu_usec);
 
+	if (!bound_has_limit(b)) {
+		uint64_t rest = ahead_rest_usec(b->ahead, now);
+
+		wait = rest > wait ? rest : wait;
+	}
 	quota_refill(b, now);
 	if (b->quota_bytes <= 0 && wait < BOUND_RETRY_USEC)
 		wait = BOUND_RETRY_USEC;
@@ -338,10 +343,11 @@ static uint64_t bound_work(struct bound *b, const uint64_t ahead[NODES_MAX], uin
 	}
 	goal.worth_only = !bound_has_much(b);
 	before = goal;
+	uint64_t cpu = thread_usec();
 	wait = batch_work(b, &goal);
 	goal_settle(b, &before, &goal);
 	if (b->ahead->is_short)
-		ahead_settle(b->ahead, goal.evicted);
+		ahead_settle(b->ahead, goal.evicted, bound_has_limit(b) ? 0 : thread_usec() - cpu);
 	b->ahead->is_short = b->ahead->is_short && shed_goal_left(&goal);
 	/* What comes next is too young, too, until there is more of it. */
 	uint64_t fresh = b->shed->queues[SHED_FRESH].pages, young = bound_young_pages(b);

@@ -3,12 +3,14 @@
 
 static int64_t budget_full(const struct budget *b)
 {
-	return (int64_t)BUDGET_WINDOW_USEC * b->permille / 1000;
+	return (int64_t)(b->window_usec * b->permille / 1000);
 }
 
-void budget_init(struct budget *b, uint32_t permille, uint64_t now_usec, uint64_t cpu_usec)
+void budget_init(struct budget *b, uint32_t permille, uint64_t window_usec, uint64_t now_usec,
+		 uint64_t cpu_usec)
 {
 	*b = (struct budget){ .permille = permille,
+			      .window_usec = window_usec,
 			      .seen_usec = now_usec,
 			      .seen_cpu_usec = cpu_usec };
 	b->saved_usec = budget_full(b);
@@ -20,9 +22,9 @@ uint64_t budget_wait_usec(struct budget *b, uint64_t now_usec, uint64_t cpu_usec
 	int64_t wait;
 
 	/* A guest that was paused for long has saved a full window, not more. */
-	if (elapsed > BUDGET_WINDOW_USEC) {
-		b->seen_usec = now_usec - BUDGET_WINDOW_USEC;
-		elapsed = BUDGET_WINDOW_USEC;
+	if (elapsed > b->window_usec) {
+		b->seen_usec = now_usec - b->window_usec;
+		elapsed = b->window_usec;
 	}
 	gain = elapsed * b->permille / 1000;
 	b->saved_usec += (int64_t)gain;

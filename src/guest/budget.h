@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The agent's CPU budget: a share of one CPU, averaged over ten minutes. What is not used is
- * saved up for that long, so that a scan that somebody waits for runs at once, while scanning
- * without end costs no more than the share.
+ * A CPU budget: a share of one CPU, averaged over a window. What is not used is saved up for that
+ * long, so that a scan that somebody waits for runs at once, while scanning without end costs no
+ * more than the share.
  */
 #ifndef PAGEPACT_GUEST_BUDGET_H
 #define PAGEPACT_GUEST_BUDGET_H
 
 #include <stdint.h>
 
-#define BUDGET_WINDOW_USEC	600000000u
+#define BUDGET_WINDOW_USEC	600000000u /* that the configuration's shares are for */
 #define BUDGET_PERMILLE_DEFAULT 10
 
 struct budget {
 	uint32_t permille;
+	uint64_t window_usec;
 	int64_t saved_usec;
 	uint64_t seen_usec;	/* when saved_usec was right */
 	uint64_t seen_cpu_usec; /* and the CPU time used up to then */
@@ -22,10 +23,12 @@ struct budget {
 /**
  * budget_init() - start with a full window saved up
  * @permille: of one CPU
+ * @window_usec: over which
  * @now_usec: CLOCK_MONOTONIC
  * @cpu_usec: CPU time that the process has used
  */
-void budget_init(struct budget *b, uint32_t permille, uint64_t now_usec, uint64_t cpu_usec);
+void budget_init(struct budget *b, uint32_t permille, uint64_t window_usec, uint64_t now_usec,
+		 uint64_t cpu_usec);
 
 /**
  * budget_wait_usec() - how long to rest before the next piece of work

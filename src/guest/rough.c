@@ -157,6 +157,6 @@ uint64_t rough_ahead(struct rough *r)
 		r->ahead_wait_usec = r->ahead_wait_usec < WAIT_MAX_USEC / 2 ? r->ahead_wait_usec * 2
 									    : WAIT_MAX_USEC;
 	}
-	ahead_settle(b->ahead, freed / PAGE_BYTES);
+	ahead_settle(b->ahead, freed / PAGE_BYTES, 0);
 	return r->ahead_due_usec > now ? r->ahead_due_usec - now : 0;
 }

@@ -134,7 +134,7 @@ void tend_settings(struct agent *a)
 	uint64_t now = now_usec();
 
 	a->heat.hot_sec = s->hot_sec;
-	budget_init(&a->budget, s->cpu_permille, now, a->scans_cpu_usec);
+	budget_init(&a->budget, s->cpu_permille, BUDGET_WINDOW_USEC, now, a->scans_cpu_usec);
 	bound_quotas(&a->bound, s, now);
 	if (!a->host_limits)
 		limit_choose(a, NULL);

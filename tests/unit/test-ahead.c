@@ -70,10 +70,10 @@ static void test_no_more_goes_than_was_announced(void **state)
 
 	(void)state;
 	assert_int_equal(short_of(&a, &n), 800);
-	ahead_settle(&a, 700);
+	ahead_settle(&a, 700, 0);
 	n.nodes[0].free_pages = 0;
 	assert_int_equal(short_of(&a, &n), 100);
-	ahead_settle(&a, 120);
+	ahead_settle(&a, 120, 0);
 	assert_int_equal(short_of(&a, &n), 0);
 	assert_int_equal(a.evicted_pages, 820);
 	/* More is wanted, of which what is free and not announced before is a part. */
@@ -100,13 +100,38 @@ static void test_unknown_targets(void **state)
 	(void)state;
 	n.nodes[0].free_pages = 300;
 	assert_int_equal(short_of(&a, &n), AHEAD_UNKNOWN_PAGES - 300);
-	ahead_settle(&a, AHEAD_UNKNOWN_PAGES - 300);
+	ahead_settle(&a, AHEAD_UNKNOWN_PAGES - 300, 0);
 	for (int i = 0; i < 4; i++) {
 		n.nodes[0].free_pages = AHEAD_UNKNOWN_PAGES - 5000;
 		a.new_pages = 5000;
 		assert_int_equal(short_of(&a, &n), 5000);
-		ahead_settle(&a, 5000);
+		ahead_settle(&a, 5000, 0);
 	}
+}
+
+/* Long pieces may go on for ever; what is dearer has half a second, and then a tenth of a CPU. */
+static void test_what_is_dear_rests(void **state)
+{
+	struct ahead a;
+
+	(void)state;
+	ahead_init(&a, SECOND);
+	ahead_settle(&a, 1u << 20, 6u << 20);
+	assert_int_equal(ahead_rest_usec(&a, SECOND), 0);
+	ahead_settle(&a, 50000, 20 * 50000);
+	assert_in_range(ahead_rest_usec(&a, SECOND), SECOND - 1, SECOND);
+	assert_int_equal(ahead_rest_usec(&a, 3 * SECOND), 0);
+	/* Beside it, what is cheap makes up for nothing that it did not cost. */
+	ahead_settle(&a, 1000, 6 * 1000 + 1000);
+	assert_in_range(ahead_rest_usec(&a, 3 * SECOND), 10000, 10001);
+	/* The kernel's own reclaim, and what a limit asks for, are not counted. */
+	ahead_settle(&a, 1000000, 0);
+	assert_in_range(ahead_rest_usec(&a, 3 * SECOND), 10000, 10001);
+	/* And no more than half a second is saved up, however cheap it was, or long ago. */
+	ahead_settle(&a, 1000000, 1000000);
+	assert_int_equal(ahead_rest_usec(&a, 100 * SECOND), 0);
+	ahead_settle(&a, 0, 501000);
+	assert_in_range(ahead_rest_usec(&a, 100 * SECOND), 10000, 10001);
 }
 
 static struct balloon_view look(struct ahead *a, unsigned target, unsigned held)
@@ -202,6 +227,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_free_above_the_watermarks_counts),
 		cmocka_unit_test(test_no_more_goes_than_was_announced),
 		cmocka_unit_test(test_unknown_targets),
+		cmocka_unit_test(test_what_is_dear_rests),
 		cmocka_unit_test_setup_teardown(test_what_is_announced, tree_make, tree_remove),
 		cmocka_unit_test_setup_teardown(test_when_it_is_looked_at_again, tree_make,
 						tree_remove),

@@ -59,7 +59,7 @@ static int setup(void **state)
 	heat = (struct heat){ .watch = (struct watch *)&added, .hot_sec = 30 };
 	shed = (struct shed){ .batch.mounts = &mounts, .heat = &heat, .nodes = &nodes };
 	shed_init(&shed);
-	ahead = (struct ahead){ .hint = WIRE_HINT_NONE };
+	ahead_init(&ahead, 0);
 	bound_init(&bound, &shed, &nodes, &ram, &ahead, &settings, 0);
 	limit_set(0);
 	return 0;
@@ -281,7 +281,7 @@ static void test_each_look_is_in_the_cpu_quota(void **state)
 		turns(100);
 	assert_true(bound.cpu_usec > 0);
 	bound.brake.until_usec = 0;
-	budget_init(&bound.cpu, 0, now_usec(), 0);
+	budget_init(&bound.cpu, 0, BUDGET_WINDOW_USEC, now_usec(), 0);
 	turns(1);
 	assert_int_equal(bound.brake.reason, WIRE_BRAKE_QUOTA);
 }
@@ -739,6 +739,50 @@ static void test_a_brake_does_not_stop_it(void **state)
 	assert_true(ahead.is_short);
 }
 
+/* The kernel's own reclaim is cheaper; a limit, which the kernel does not hold, is gone on with. */
+static void test_a_hint_alone_rests_where_it_was_dear(void **state)
+{
+	(void)state;
+	ahead.hint = WIRE_HINT_CACHE;
+	cached_file_make(&shed);
+	tell(4000);
+	inflate(10);
+	ahead_settle(&ahead, 0, 3600000000u);
+	for (int i = 0; i < 20; i++)
+		assert_in_range(file_turn(), 1, 1000000);
+	assert_int_equal(shed.evicted_pages, 0);
+	assert_true(ahead.is_short);
+	/* For as long as it takes, not for good. */
+	ahead.dear_usec = 0;
+	while (!shed.evicted_pages)
+		file_turn();
+}
+
+static void test_a_limit_goes_on_though_a_hint_was_dear(void **state)
+{
+	(void)state;
+	limit_set(3990);
+	ahead.hint = WIRE_HINT_CACHE;
+	cached_file_make(&shed);
+	tell(4000);
+	inflate(10);
+	ahead_settle(&ahead, 0, 3600000000u);
+	while (!shed.evicted_pages)
+		file_turn();
+}
+
+static void test_a_hint_alone_pays_for_what_it_does(void **state)
+{
+	(void)state;
+	ahead.hint = WIRE_HINT_CACHE;
+	cached_file_make(&shed);
+	tell(4000);
+	inflate(10);
+	while (!shed.evicted_pages)
+		file_turn();
+	assert_int_not_equal(ahead.dear_usec, 0);
+}
+
 /* One eviction serves both. */
 static void test_what_goes_ahead_counts_for_the_limit(void **state)
 {
@@ -827,6 +871,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_what_a_balloon_is_to_take_goes, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_brake_does_not_stop_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_hint_alone_rests_where_it_was_dear, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_limit_goes_on_though_a_hint_was_dear, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_hint_alone_pays_for_what_it_does, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_what_goes_ahead_counts_for_the_limit, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_room_is_that_of_the_fullest_node, setup,

@@ -12,7 +12,7 @@ static void test_starts_full(void **state)
 	struct budget b;
 
 	(void)state;
-	budget_init(&b, 10, START, 77);
+	budget_init(&b, 10, BUDGET_WINDOW_USEC, START, 77);
 	assert_int_equal(budget_wait_usec(&b, START, 77), 0);
 	assert_int_equal(budget_wait_usec(&b, START, 77 + 6 * SECOND), 0);
 	assert_int_not_equal(budget_wait_usec(&b, START, 77 + 6 * SECOND + 1), 0);
@@ -23,7 +23,7 @@ static void test_wait(void **state)
 	struct budget b;
 
 	(void)state;
-	budget_init(&b, 10, START, 0);
+	budget_init(&b, 10, BUDGET_WINDOW_USEC, START, 0);
 	/* 1 ms overdrawn: a tenth of a second at 1 %. */
 	assert_in_range(budget_wait_usec(&b, START, 6 * SECOND + 1000), 100000, 100001);
 	assert_in_range(budget_wait_usec(&b, START + 50000, 6 * SECOND + 1000), 50000, 50001);
@@ -42,7 +42,7 @@ static void test_share(void **state)
 		struct budget b;
 		uint64_t now = START, cpu = 0, end = START + 5 * SECOND;
 
-		budget_init(&b, 10, now, 0);
+		budget_init(&b, 10, BUDGET_WINDOW_USEC, now, 0);
 		cpu = 6 * SECOND; /* what was saved */
 		while (now < end) {
 			uint64_t wait = budget_wait_usec(&b, now, cpu);
@@ -62,7 +62,7 @@ static void test_pause(void **state)
 	uint64_t later = START + 1000000 * SECOND;
 
 	(void)state;
-	budget_init(&b, 10, START, 0);
+	budget_init(&b, 10, BUDGET_WINDOW_USEC, START, 0);
 	assert_int_equal(budget_wait_usec(&b, later, 0), 0);
 	assert_int_equal(budget_wait_usec(&b, later, 6 * SECOND), 0);
 	assert_int_not_equal(budget_wait_usec(&b, later, 6 * SECOND + 1), 0);
@@ -75,11 +75,11 @@ static void test_extremes(void **state)
 	struct budget b;
 
 	(void)state;
-	budget_init(&b, 1000, UINT64_MAX - SECOND, 0);
+	budget_init(&b, 1000, BUDGET_WINDOW_USEC, UINT64_MAX - SECOND, 0);
 	assert_int_equal(budget_wait_usec(&b, UINT64_MAX, SECOND), 0);
 	/* Across the counter's end. */
 	assert_int_equal(budget_wait_usec(&b, SECOND, 2 * SECOND), 0);
-	budget_init(&b, 0, START, 0);
+	budget_init(&b, 0, BUDGET_WINDOW_USEC, START, 0);
 	assert_int_equal(budget_wait_usec(&b, START, 0), 0);
 	assert_int_equal(budget_wait_usec(&b, START + SECOND, 1000000), SECOND);
 }
