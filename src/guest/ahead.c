@@ -10,12 +10,12 @@
 /* While there is nothing to take: a look costs an emulated guest a millisecond, and what comes to
  * the cache wakes the agent. */
 #define STUCK_USEC 2000000u
-/* What a page of a long piece takes, CPU time of an emulated guest (`lab/run balloon`). Half a
- * second beyond is saved up, and a tenth of a CPU goes on: a gigabyte of old source files, four
- * pages each, took two seconds, in which builds went slower than under the stock balloon. */
+/* What a page of a long piece takes, CPU time of an emulated guest (`lab/run balloon`). A fifth of a
+ * second beyond is saved up, and a twentieth of a CPU goes on: a gigabyte of old source files, four
+ * pages each, took two seconds that a build had to do without. */
 #define PAGE_USEC	 6
-#define DEAR_PERMILLE	 100
-#define DEAR_WINDOW_USEC 5000000u
+#define DEAR_PERMILLE	 50
+#define DEAR_WINDOW_USEC 4000000u
 
 void ahead_init(struct ahead *a, uint64_t now_usec)
 {
