@@ -85,8 +85,8 @@ void ahead_settle(struct ahead *a, uint64_t pages, uint64_t cpu_usec);
 /**
  * ahead_rest_usec() - how long eviction rests that is for the hint alone, and was dear
  *
- * What takes the agent much longer than the kernel's own reclaim is left to that, but for so much
- * that silicon, on which all of it takes a twentieth, never comes to it.
+ * What takes the agent much longer than the kernel's own reclaim is left to that. The figures are
+ * those of emulated guests, which take 15 to 30 times as long as silicon does.
  */
 uint64_t ahead_rest_usec(struct ahead *a, uint64_t now_usec);
 
