@@ -342,6 +342,9 @@ static uint64_t bound_work(struct bound *b, const uint64_t ahead[NODES_MAX], uin
 		return wait < settled_usec(b) ? wait : settled_usec(b);
 	}
 	goal.worth_only = !bound_has_much(b);
+	/* Programs at work: what one of them has not touched for a while shows in no stamp, and the
+	 * kernel, which the rest is left to, spares what is executed. */
+	goal.spare_mapped = !bound_has_limit(b);
 	before = goal;
 	uint64_t cpu = thread_usec();
 	wait = batch_work(b, &goal);

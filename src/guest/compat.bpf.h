@@ -45,9 +45,18 @@ struct xarray {
 	void *xa_head;
 };
 
+struct rb_root {
+	void *rb_node;
+};
+
+struct rb_root_cached {
+	struct rb_root rb_root;
+};
+
 struct address_space {
 	struct inode *host;
 	struct xarray i_pages;
+	struct rb_root_cached i_mmap;
 	unsigned long flags;
 	__u32 wb_err;
 };

@@ -152,6 +152,8 @@ static int shed_check(const struct scan_owner *owner, void *userdata)
 
 	if (owner->mapping != p->key.mapping)
 		return -ESTALE;
+	if (p->goal->spare_mapped && (owner->flags & SCAN_OWNER_MAPPED))
+		return -EBUSY;
 	/* Since it was opened: a write error, say, whose pages look clean. */
 	return owner->flags & SCAN_OWNER_BUSY ? -EBUSY : 0;
 }

@@ -65,12 +65,14 @@ struct shed {
  * struct shed_goal - what is wanted
  * @pages: of each node; a piece goes whole, so it may become a little more
  * @worth_only: forget what is not worth an open file
+ * @spare_mapped: leave files that a process maps, those pages of them, too, that it does not
  * @held_only: leave what the host does not hold for later
  * @evicted: result, of all nodes
  */
 struct shed_goal {
 	uint64_t pages[NODES_MAX];
 	bool worth_only;
+	bool spare_mapped;
 	bool held_only;
 	uint64_t evicted;
 };

@@ -133,6 +133,25 @@ def test_what_is_mapped_stays(machine):
     assert before * PAGE > MAPPED_BYTES and after >= before - 256
 
 
+def test_a_program_at_work_keeps_what_it_does_not_map(machine):
+    """Of a file that a process maps the other pages are the oldest of all; the agent takes younger ones of others."""
+    path, stop = f"{stream.MOUNT}/s62", "/run/stop-map"
+    running = machine.guest.begin_python(MAP, [path, PAGE, stop])
+    machine.guest.run(f"echo 3 >/proc/sys/vm/drop_caches; dd if={path} of=/dev/null bs=1M count={MAPPED_BYTES // MIB} status=none", 60)
+    # Not so much that the kernel has to make room.
+    machine.fill(LOW)
+    with machine.link() as link:
+        before = link.report()["ahead_bytes"]
+        machine.balloon(LOW)
+        ahead = link.report()["ahead_bytes"] - before
+    machine.balloon(MEMORY)
+    kept = int(machine.guest.run(f"fincore --bytes --noheadings --output RES {path}"))
+    machine.guest.run(f"touch {stop}")
+    machine.guest.finish(running)
+    machine.guest.run(f"rm {stop}")
+    assert ahead >= MAPPED_BYTES and kept >= MAPPED_BYTES // 2
+
+
 def test_an_agent_that_dies_leaves_the_stock_balloon(machine):
     """In mid-inflation; the next one notices what is still to come."""
     machine.fill(MEMORY)
