@@ -10,12 +10,15 @@
 /* While there is nothing to take: a look costs an emulated guest a millisecond, and what comes to
  * the cache wakes the agent. */
 #define STUCK_USEC 2000000u
-/* What a page of a long piece takes, CPU time of an emulated guest (`lab/run balloon`). A fifth of a
- * second beyond is saved up, and a twentieth of a CPU goes on: a gigabyte of old source files, four
- * pages each, took two seconds that a build had to do without. */
+/* What a page of a long piece takes an emulated guest, of CPU time; a short one takes several times
+ * as much (SPAN_WORTH_PAGES). A fifth of a second beyond is saved up, and a twentieth of a CPU goes
+ * on: over old source files of four pages each it went on for two seconds, which a build had to do
+ * without (lab/run wave). */
 #define PAGE_USEC	 6
 #define DEAR_PERMILLE	 50
 #define DEAR_WINDOW_USEC 4000000u
+/* A turn takes 20 ms: what the host took of the CPU meanwhile may count as the guest's. */
+#define TURN_USEC_MAX 100000u
 
 void ahead_init(struct ahead *a, uint64_t now_usec)
 {
@@ -80,6 +83,8 @@ void ahead_settle(struct ahead *a, uint64_t pages, uint64_t cpu_usec)
 {
 	a->evicted_pages += pages;
 	a->allowed_pages = less(a->allowed_pages, pages);
+	if (cpu_usec > TURN_USEC_MAX)
+		cpu_usec = TURN_USEC_MAX;
 	if (cpu_usec)
 		a->dear_usec += cpu_usec - pages * PAGE_USEC;
 }

@@ -8,7 +8,8 @@
  * the kernel's watermarks; what is not is a goal of eviction beside the limit's (bound.h), in the
  * same order. All that goes for one inflation is no more than it needs beyond what was free when it
  * was announced: free page reporting takes blocks off the free lists for a moment, and others
- * allocate. A brake does not stop it: what the agent does not find, the balloon takes from the
+ * allocate. Without a limit it rests where it was dear (ahead_rest_usec()), and files that a process
+ * maps are spared. A brake does not stop it: what the agent does not find, the balloon takes from the
  * kernel's lists, where it may be hot or mapped.
  *
  * The hint is that of Balbir Singh, "[RFC][PATCH 2/2] Balloon hint for unmapped page cache", June
@@ -78,15 +79,18 @@ void ahead_measure(struct ahead *a, const struct nodes *n, uint64_t ret[NODES_MA
 
 /**
  * ahead_settle() - so many pages were evicted for it
- * @cpu_usec: that this took without a limit, else 0
+ * @cpu_usec: that this took; 0: not counted, for a limit's sake, or because the kernel did it
  */
 void ahead_settle(struct ahead *a, uint64_t pages, uint64_t cpu_usec);
 
 /**
  * ahead_rest_usec() - how long eviction rests that is for the hint alone, and was dear
  *
- * What takes the agent much longer than the kernel's own reclaim is left to that. The figures are
- * those of emulated guests, which take 15 to 30 times as long as silicon does.
+ * The kernel's own reclaim takes such pages for less. The figures are those of emulated guests;
+ * silicon is 15 to 30 times as fast, and there only files of a page or two are as dear.
+ *
+ * Return: microseconds, a second at most; 0: it does not. To be asked before each piece of work:
+ * it is then that what is saved up is bounded.
  */
 uint64_t ahead_rest_usec(struct ahead *a, uint64_t now_usec);
 

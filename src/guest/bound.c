@@ -213,22 +213,20 @@ static void quota_refill(struct bound *b, uint64_t now)
 		b->quota_bytes = (int64_t)b->bytes_per_sec;
 }
 
-/* Return: how long a quota makes eviction wait; 0: not at all. */
+/* Return: how long a quota, or what the hint alone may cost, makes eviction wait; 0: not at all. */
 static uint64_t quota_wait_usec(struct bound *b, uint64_t now)
 {
 	uint64_t wait = budget_wait_usec(&b->cpu, now, b->cpu_usec);
 
-	if (!bound_has_limit(b)) {
-		uint64_t rest = ahead_rest_usec(b->ahead, now);
-
-		wait = rest > wait ? rest : wait;
-	}
 	quota_refill(b, now);
 	if (b->quota_bytes <= 0 && wait < BOUND_RETRY_USEC)
 		wait = BOUND_RETRY_USEC;
-	if (wait)
+	if (wait && !brake_holds(&b->brake, now))
 		b->brake.reason = WIRE_BRAKE_QUOTA;
-	return wait;
+	if (bound_has_limit(b))
+		return wait;
+	uint64_t rest = ahead_rest_usec(b->ahead, now);
+	return rest > wait ? rest : wait;
 }
 
 /* What may be worked on now: of a limit nothing while the brake holds. Return: 0, or how long
@@ -342,15 +340,19 @@ static uint64_t bound_work(struct bound *b, const uint64_t ahead[NODES_MAX], uin
 		return wait < settled_usec(b) ? wait : settled_usec(b);
 	}
 	goal.worth_only = !bound_has_much(b);
-	/* Programs at work: what one of them has not touched for a while shows in no stamp, and the
-	 * kernel, which the rest is left to, spares what is executed. */
+	/* What is used through a mapping shows in no stamp, and of what came back half was text of
+	 * programs, unmapped at that moment (lab/run wave). Whose mappings are programs is not known:
+	 * mapped data is spared, too. */
 	goal.spare_mapped = !bound_has_limit(b);
 	before = goal;
 	uint64_t cpu = thread_usec();
+	bool uncounted = bound_has_limit(b) || b->shed->sweeping;
 	wait = batch_work(b, &goal);
 	goal_settle(b, &before, &goal);
+	/* A sweep is in the CPU quota, and brings nothing by itself. */
+	uncounted |= b->shed->sweeping;
 	if (b->ahead->is_short)
-		ahead_settle(b->ahead, goal.evicted, bound_has_limit(b) ? 0 : thread_usec() - cpu);
+		ahead_settle(b->ahead, goal.evicted, uncounted ? 0 : thread_usec() - cpu);
 	b->ahead->is_short = b->ahead->is_short && shed_goal_left(&goal);
 	/* What comes next is too young, too, until there is more of it. */
 	uint64_t fresh = b->shed->queues[SHED_FRESH].pages, young = bound_young_pages(b);

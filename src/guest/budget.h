@@ -25,7 +25,7 @@ struct budget {
  * @permille: of one CPU
  * @window_usec: over which
  * @now_usec: CLOCK_MONOTONIC
- * @cpu_usec: CPU time that the process has used
+ * @cpu_usec: used so far, of what the budget is for; may fall later, and wrap
  */
 void budget_init(struct budget *b, uint32_t permille, uint64_t window_usec, uint64_t now_usec,
 		 uint64_t cpu_usec);

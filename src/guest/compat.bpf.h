@@ -45,6 +45,7 @@ struct xarray {
 	void *xa_head;
 };
 
+/* 4.14: address_space.i_mmap became one of these, "lib/interval_tree: fast overlap detection". */
 struct rb_root {
 	void *rb_node;
 };

@@ -23,6 +23,7 @@ struct shed_piece {
 	struct file_key key;
 	uint64_t now_usec;
 	bool choosy; /* only what is held by the host */
+	bool is_spared;
 	struct piece piece;
 	uint8_t age_class[PIECE_PAGES];
 	uint8_t node[PIECE_PAGES];
@@ -129,6 +130,8 @@ static enum fate shed_judge(unsigned i, const struct scan_page *page, uint64_t f
 	struct heat_view heat = heat_look(p->shed->heat, page, frame, p->key.mapping, p->now_usec);
 	unsigned node = nodes_of(p->shed->nodes, frame);
 
+	if (p->is_spared)
+		return FATE_OTHER;
 	p->shed->guessed |= heat.guessed;
 	if (heat.hot || heat.awaited)
 		return FATE_HOT;
@@ -148,12 +151,11 @@ static enum fate shed_judge(unsigned i, const struct scan_page *page, uint64_t f
 
 static int shed_check(const struct scan_owner *owner, void *userdata)
 {
-	const struct shed_piece *p = userdata;
+	struct shed_piece *p = userdata;
 
 	if (owner->mapping != p->key.mapping)
 		return -ESTALE;
-	if (p->goal->spare_mapped && (owner->flags & SCAN_OWNER_MAPPED))
-		return -EBUSY;
+	p->is_spared = p->goal->spare_mapped && (owner->flags & SCAN_OWNER_MAPPED);
 	/* Since it was opened: a write error, say, whose pages look clean. */
 	return owner->flags & SCAN_OWNER_BUSY ? -EBUSY : 0;
 }
@@ -381,6 +383,8 @@ uint64_t shed_retry_kept(struct shed *s, uint64_t now_usec, uint64_t least_usec)
 {
 	if (!s->queues[SHED_KEPT].count)
 		return UINT64_MAX;
+	if (!s->kept_due_usec)
+		s->kept_due_usec = now_usec + least_usec;
 	if (now_usec < s->kept_due_usec)
 		return s->kept_due_usec - now_usec;
 	s->kept_pages = s->kept_tried = s->queues[SHED_KEPT].pages;

@@ -109,6 +109,13 @@ static void test_unknown_targets(void **state)
 	}
 }
 
+/* In turns, as it comes. */
+static void settle(struct ahead *a, uint64_t pages, uint64_t cpu_usec)
+{
+	for (int i = 0; i < 10; i++)
+		ahead_settle(a, pages / 10, cpu_usec / 10);
+}
+
 /* Long pieces may go on for ever; what is dearer has a fifth of a second, and then a twentieth of a
  * CPU. */
 static void test_what_is_dear_rests(void **state)
@@ -117,21 +124,35 @@ static void test_what_is_dear_rests(void **state)
 
 	(void)state;
 	ahead_init(&a, SECOND);
-	ahead_settle(&a, 1u << 20, 6u << 20);
+	settle(&a, 100000, 600000);
 	assert_int_equal(ahead_rest_usec(&a, SECOND), 0);
-	ahead_settle(&a, 20000, 20 * 20000);
+	settle(&a, 20000, 20 * 20000);
 	assert_in_range(ahead_rest_usec(&a, SECOND), SECOND - 1, SECOND);
 	assert_int_equal(ahead_rest_usec(&a, 2600000), 0);
-	ahead_settle(&a, 1000, 6 * 1000 + 1000);
+	settle(&a, 1000, 6 * 1000 + 1000);
 	assert_in_range(ahead_rest_usec(&a, 2600000), 20000, 20001);
 	/* The kernel's own reclaim, and what a limit asks for, are not counted. */
-	ahead_settle(&a, 1000000, 0);
+	settle(&a, 1000000, 0);
 	assert_in_range(ahead_rest_usec(&a, 2600000), 20000, 20001);
 	/* And no more than a fifth of a second is saved up, however cheap it was, or long ago. */
-	ahead_settle(&a, 1000000, 1000000);
+	settle(&a, 1000000, 1000000);
 	assert_int_equal(ahead_rest_usec(&a, 100 * SECOND), 0);
-	ahead_settle(&a, 0, 201000);
+	settle(&a, 0, 201000);
 	assert_in_range(ahead_rest_usec(&a, 100 * SECOND), 20000, 20001);
+}
+
+/* A guest whose CPU was taken from it for an hour in mid-turn does not make up for that. */
+static void test_a_turn_costs_no_more_than_it_may_take(void **state)
+{
+	struct ahead a;
+
+	(void)state;
+	ahead_init(&a, SECOND);
+	settle(&a, 0, 200000);
+	assert_int_equal(ahead_rest_usec(&a, SECOND), 0);
+	ahead_settle(&a, 0, 3600ull * SECOND);
+	assert_in_range(ahead_rest_usec(&a, SECOND), 1, SECOND);
+	assert_int_equal(ahead_rest_usec(&a, 3 * SECOND), 0);
 }
 
 static struct balloon_view look(struct ahead *a, unsigned target, unsigned held)
@@ -228,6 +249,7 @@ int main(void)
 		cmocka_unit_test(test_no_more_goes_than_was_announced),
 		cmocka_unit_test(test_unknown_targets),
 		cmocka_unit_test(test_what_is_dear_rests),
+		cmocka_unit_test(test_a_turn_costs_no_more_than_it_may_take),
 		cmocka_unit_test_setup_teardown(test_what_is_announced, tree_make, tree_remove),
 		cmocka_unit_test_setup_teardown(test_when_it_is_looked_at_again, tree_make,
 						tree_remove),

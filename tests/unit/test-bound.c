@@ -650,7 +650,7 @@ static void test_a_hint_alone_sweeps_once(void **state)
 	assert_int_equal(bound.sweep_due_usec, 1);
 	/* Nor when what was kept is looked at again, and is too young. */
 	shed.incomplete = true;
-	shed.kept_due_usec = 0;
+	shed.kept_due_usec = 1;
 	come(10);
 	assert_int_equal(
 		spans_push(&shed.queues[SHED_KEPT], &(struct file_key){ .mapping = 9 }, 0, 9, 0),
@@ -739,48 +739,85 @@ static void test_a_brake_does_not_stop_it(void **state)
 	assert_true(ahead.is_short);
 }
 
-/* The kernel's own reclaim is cheaper; a limit, which the kernel does not hold, is gone on with. */
-static void test_a_hint_alone_rests_where_it_was_dear(void **state)
+static void until_evicted(void)
 {
-	(void)state;
+	for (int i = 0; i < 1000 && !shed.evicted_pages; i++)
+		file_turn();
+	assert_int_not_equal(shed.evicted_pages, 0);
+}
+
+static void inflate_with_hint(void)
+{
 	ahead.hint = WIRE_HINT_CACHE;
 	cached_file_make(&shed);
 	tell(4000);
 	inflate(10);
-	ahead_settle(&ahead, 0, 3600000000u);
-	for (int i = 0; i < 20; i++)
-		assert_in_range(file_turn(), 1, 1000000);
-	assert_int_equal(shed.evicted_pages, 0);
-	assert_true(ahead.is_short);
-	/* For as long as it takes, not for good. */
-	ahead.dear_usec = 0;
-	while (!shed.evicted_pages)
-		file_turn();
 }
 
+static void assert_nothing_goes(void)
+{
+	for (int i = 0; i < 20; i++)
+		assert_in_range(file_turn(), 1, BOUND_NEVER - 1);
+	assert_int_equal(shed.evicted_pages, 0);
+	assert_true(ahead.is_short);
+}
+
+/* The kernel's own reclaim is cheaper. */
+static void test_a_hint_alone_rests_where_it_was_dear(void **state)
+{
+	(void)state;
+	inflate_with_hint();
+	/* The fifth of a second at first, and as much since the clock's beginning. */
+	ahead.dear_usec = 700000;
+	assert_nothing_goes();
+	/* Nobody's quota. */
+	assert_int_equal(bound.brake.reason, WIRE_BRAKE_NONE);
+	/* For as long as it takes. */
+	ahead.dear.seen_usec -= 4000000;
+	assert_nothing_goes();
+	ahead.dear.seen_usec -= 4000000;
+	until_evicted();
+}
+
+/* A limit, which the kernel does not hold, is gone on with, and not counted. */
 static void test_a_limit_goes_on_though_a_hint_was_dear(void **state)
 {
 	(void)state;
 	limit_set(3990);
-	ahead.hint = WIRE_HINT_CACHE;
+	inflate_with_hint();
+	ahead.dear_usec = 500000;
+	until_evicted();
+	assert_int_equal(ahead.dear_usec, 500000);
+	/* When it has gone the hint rests again. */
+	limit_set(0);
 	cached_file_make(&shed);
-	tell(4000);
+	shed.evicted_pages = 0;
 	inflate(10);
-	ahead_settle(&ahead, 0, 3600000000u);
-	while (!shed.evicted_pages)
-		file_turn();
+	assert_nothing_goes();
 }
 
 static void test_a_hint_alone_pays_for_what_it_does(void **state)
 {
 	(void)state;
-	ahead.hint = WIRE_HINT_CACHE;
-	cached_file_make(&shed);
-	tell(4000);
-	inflate(10);
-	while (!shed.evicted_pages)
-		file_turn();
+	inflate_with_hint();
+	until_evicted();
+	/* Less than nothing where a page took less than 6 us. */
 	assert_int_not_equal(ahead.dear_usec, 0);
+	assert_true((int64_t)ahead.dear_usec >= -6 * (int64_t)shed.evicted_pages);
+	assert_true((int64_t)ahead.dear_usec <= 100000);
+}
+
+static void test_a_hint_alone_spares_what_is_mapped(void **state)
+{
+	(void)state;
+	inflate_with_hint();
+	fake_owners[0].flags = SCAN_OWNER_MAPPED;
+	assert_nothing_goes();
+	assert_cached(cached_count(), FAKE_FRAMES);
+	limit_set(3990);
+	cached_file_make(&shed);
+	fake_owners[0].flags = SCAN_OWNER_MAPPED;
+	until_evicted();
 }
 
 /* One eviction serves both. */
@@ -874,6 +911,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_hint_alone_rests_where_it_was_dear, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_limit_goes_on_though_a_hint_was_dear, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_hint_alone_spares_what_is_mapped, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_hint_alone_pays_for_what_it_does, setup,
 						teardown),

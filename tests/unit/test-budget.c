@@ -84,12 +84,28 @@ static void test_extremes(void **state)
 	assert_int_equal(budget_wait_usec(&b, START + SECOND, 1000000), SECOND);
 }
 
+/* Of a window of a second, and a count that is made up for. */
+static void test_what_falls(void **state)
+{
+	struct budget b;
+
+	(void)state;
+	budget_init(&b, 100, SECOND, START, 0);
+	assert_int_equal(budget_wait_usec(&b, START, 100000), 0);
+	assert_in_range(budget_wait_usec(&b, START, 150000), 500000, 500001);
+	assert_int_equal(budget_wait_usec(&b, START, 90000), 0);
+	/* Below where it began, and no more than a window is saved. */
+	assert_int_equal(budget_wait_usec(&b, START, -500000ull), 0);
+	assert_int_equal(budget_wait_usec(&b, START, -400000ull), 0);
+	assert_in_range(budget_wait_usec(&b, START, -399000ull), 10000, 10001);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_starts_full), cmocka_unit_test(test_wait),
 		cmocka_unit_test(test_share),	    cmocka_unit_test(test_pause),
-		cmocka_unit_test(test_extremes),
+		cmocka_unit_test(test_extremes),    cmocka_unit_test(test_what_falls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
