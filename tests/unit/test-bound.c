@@ -723,6 +723,7 @@ static void test_a_brake_does_not_stop_it(void **state)
 	cached_file_make(&shed);
 	tell(4000);
 	bound.brake.until_usec = UINT64_MAX;
+	bound.brake.reason = WIRE_BRAKE_REFAULT;
 	file_turn();
 	assert_int_equal(shed.evicted_pages, 0);
 	inflate(10);
@@ -737,6 +738,8 @@ static void test_a_brake_does_not_stop_it(void **state)
 	file_turn();
 	assert_int_equal(shed.evicted_pages, evicted);
 	assert_true(ahead.is_short);
+	/* Which is not what the limit waits for. */
+	assert_int_equal(bound.brake.reason, WIRE_BRAKE_REFAULT);
 }
 
 static void until_evicted(void)
