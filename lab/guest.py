@@ -48,10 +48,10 @@ class GuestDied(ConnectionError):
 
 
 class Guest:
-    """Options: memory_mib; kernel, "6.1" or "6.12"; disk_format, "qcow2" (an overlay) or "raw" (a full copy);
+    """Options: memory_mib; plugged_mib, more memory, by a virtio-mem device; kernel, "6.1" or "6.12"; disk_format, "qcow2" (an overlay) or "raw" (a full copy);
     extra_disks, paths of raw images that appear as vdb, vdc...; shared_disks, raw images that appear after these,
     read only and past the host's cache; agent, the path of pagepact-agent or None; agent_port, serial and balloon,
-    whether these devices exist; modules, True for xfs, "many" for all of images.MANY_MODULES, too; append, more words
+    whether these devices exist; modules, True for xfs and virtio-mem, "many" for all of images.MANY_MODULES, too; append, more words
     for the kernel's command line; files, {name under /run/lab: path on the host}; base, another raw root image; smp,
     virtual CPUs; parallel, whether these run at the same time under emulation, too; icount, time that counts instructions while the one CPU runs, which is emulated always; smbios,
     strings of type 11; numa, whether memory is in two nodes (two CPUs in one each);
@@ -61,7 +61,7 @@ class Guest:
     incoming, whether it waits for a state to go on from (frozen.py); cached_disks, raw images that appear after all
     others, read only and by the host's cache; reboots, whether QEMU goes on when the machine is reset."""
 
-    def __init__(self, name, directory, *, memory_mib=1024, kernel="6.1", disk_format="qcow2", extra_disks=(),
+    def __init__(self, name, directory, *, memory_mib=1024, plugged_mib=0, kernel="6.1", disk_format="qcow2", extra_disks=(),
                  agent=None, agent_port=True, balloon=True, modules=False, append="", files=None, base=None, smp=1,
                  parallel=False, icount=False, smbios=(), numa=False, agent_conf=None, agent_arguments="", agent_alone=False,
                  shared_disks=(), traced=True, balloon_options="", inside=(), incoming=False, cached_disks=(), reboots=False):
@@ -70,6 +70,7 @@ class Guest:
         self.name = name
         self.directory = Path(directory) / name
         self.memory_mib = memory_mib
+        self.plugged_mib = plugged_mib
         self.kernel = kernel
         self.disk_format = disk_format
         self.extra_disks = [Path(p) for p in extra_disks]
@@ -182,6 +183,11 @@ class Guest:
 
     def _memory_arguments(self):
         argv = ["-m", str(self.memory_mib)]
+        if self.plugged_mib:
+            # The region begins where the rest ends, at a multiple of the kernel's memory blocks.
+            argv = ["-m", f"{self.memory_mib},maxmem={2 * (self.memory_mib + self.plugged_mib)}M",
+                    "-object", f"memory-backend-memfd,id=plugged,size={self.plugged_mib}M,share=on",
+                    "-device", f"virtio-mem-pci,id=plug0,memdev=plugged,requested-size={self.plugged_mib}M"]
         if not self.numa:
             return argv + ["-object", f"memory-backend-memfd,id=ram,size={self.memory_mib}M,share=on",
                            "-machine", "pc,memory-backend=ram"]
@@ -198,8 +204,10 @@ class Guest:
                  self.append]
         if not self.traced:
             words.append("lab.untraced")
-        if self.modules:
+        if self.modules or self.plugged_mib:
             words.append("lab.extra_modules")
+        if self.plugged_mib:
+            words.append("memhp_default_state=online_movable")
         if self.modules == "many":
             words.append("lab.many_modules")
         argv = [*self.inside, "qemu-system-x86_64", *self._cpu_arguments(), *self._memory_arguments(),

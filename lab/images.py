@@ -30,7 +30,7 @@ KERNELS = {"6.1": "linux-image-amd64", "6.12": "linux-image-6.12-amd64"}
 
 # Asked for by name; what they depend on comes from modules.dep.
 BOOT_MODULES = ["virtio_pci", "virtio_blk", "virtio_console", "virtio_balloon", "crc32c_generic", "ext4"]
-EXTRA_MODULES = ["xfs"]
+EXTRA_MODULES = ["xfs", "virtio_mem"]
 # With what these ask the kernel for by name: character sets, a checksum. They cost a guest 8 MiB of kernel memory.
 MANY_MODULES = ["btrfs", "erofs", "overlay", "loop", "nls_cp437", "nls_ascii", "vfat", "crc32_generic", "f2fs", "fuse",
                 "dm_mod"]

@@ -62,62 +62,6 @@ static void build_memory(struct inventory_build *build, size_t index, json_t *va
 		build_note(build, "query-memory-size-summary: the answer has no size");
 }
 
-static void add_memdev(struct inventory_build *build, const json_t *memdev)
-{
-	struct inventory *inventory = build->inventory;
-	struct inventory_memdev *slot = &inventory->memdevs[inventory->n_memdevs];
-
-	if (inventory->n_memdevs == INVENTORY_MEMDEVS_MAX) {
-		build_note(build, "more than %d memory backends", INVENTORY_MEMDEVS_MAX);
-		return;
-	}
-	if (!json_get_u64(memdev, "size", &slot->bytes) ||
-	    !json_get_bool(memdev, "share", &slot->share)) {
-		build_note(build, "query-memdev: a backend without size or share");
-		return;
-	}
-	(void)json_get_bool(memdev, "prealloc", &slot->prealloc);
-	if (json_get_string(memdev, "id", slot->id, sizeof(slot->id)) && slot->id[0])
-		build_add(build, JOB_MEMDEV_TYPE, inventory->n_memdevs);
-	inventory->n_memdevs++;
-}
-
-static void build_memdevs(struct inventory_build *build, size_t index, json_t *value)
-{
-	size_t i;
-	json_t *memdev;
-
-	(void)index;
-	json_array_foreach (value, i, memdev)
-		add_memdev(build, memdev);
-	if (build->inventory->n_memdevs == 0)
-		build_note(build, "query-memdev: the answer names no memory backend");
-}
-
-static void build_memdev_type(struct inventory_build *build, size_t index, json_t *value)
-{
-	struct inventory_memdev *memdev = &build->inventory->memdevs[index];
-
-	if (!json_copy_string(value, memdev->type, sizeof(memdev->type)))
-		return;
-	if (strcmp(memdev->type, "memory-backend-memfd") == 0)
-		build_add(build, JOB_MEMDEV_HUGETLB, index);
-	if (strcmp(memdev->type, "memory-backend-file") == 0)
-		build_add(build, JOB_MEMDEV_PATH, index);
-}
-
-static void build_memdev_hugetlb(struct inventory_build *build, size_t index, json_t *value)
-{
-	build->inventory->memdevs[index].hugetlb = json_is_true(value);
-}
-
-static void build_memdev_path(struct inventory_build *build, size_t index, json_t *value)
-{
-	struct inventory_memdev *memdev = &build->inventory->memdevs[index];
-
-	(void)json_copy_string(value, memdev->path, sizeof(memdev->path));
-}
-
 static void build_balloon(struct inventory_build *build, size_t index, json_t *value)
 {
 	struct inventory *inventory = build->inventory;
@@ -243,6 +187,7 @@ static const struct build_step steps[JOB_KINDS] = {
 	[JOB_STATUS] = { "query-status", .answer = build_status },
 	[JOB_MEMORY] = { "query-memory-size-summary", .answer = build_memory },
 	[JOB_MEMDEVS] = { "query-memdev", .answer = build_memdevs },
+	[JOB_MEMORY_DEVICES] = { "query-memory-devices", .answer = build_memory_devices },
 	[JOB_BALLOON] = { "query-balloon", NULL, true, build_balloon, build_no_balloon },
 	[JOB_BLOCK] = { "query-block", .answer = build_block },
 	[JOB_NODES] = { "query-named-block-nodes", .answer = build_nodes },

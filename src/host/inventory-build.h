@@ -18,6 +18,7 @@ enum build_job_kind {
 	JOB_STATUS,
 	JOB_MEMORY,
 	JOB_MEMDEVS,
+	JOB_MEMORY_DEVICES,
 	JOB_BALLOON,
 	JOB_BLOCK,
 	JOB_NODES,
@@ -123,6 +124,13 @@ void build_block(struct inventory_build *build, size_t index, json_t *value);
 void build_nodes(struct inventory_build *build, size_t index, json_t *value);
 void build_disk_type(struct inventory_build *build, size_t index, json_t *value);
 void build_disk_serial(struct inventory_build *build, size_t index, json_t *value);
+
+/* inventory-memory.c */
+void build_memdevs(struct inventory_build *build, size_t index, json_t *value);
+void build_memdev_type(struct inventory_build *build, size_t index, json_t *value);
+void build_memdev_hugetlb(struct inventory_build *build, size_t index, json_t *value);
+void build_memdev_path(struct inventory_build *build, size_t index, json_t *value);
+void build_memory_devices(struct inventory_build *build, size_t index, json_t *value);
 
 /* inventory-pci.c */
 void build_pci_list(struct inventory_build *build, size_t index, json_t *value);

@@ -110,6 +110,23 @@ static json_t *balloon_json(const struct manager *m, const struct vm *vm)
 	return json;
 }
 
+static json_t *virtio_mems_json(const struct inventory *inv)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; inv && i < inv->n_virtio_mems; i++) {
+		const struct inventory_virtio_mem *d = &inv->virtio_mems[i];
+
+		json_array_append_new(
+			list,
+			json_pack("{ss? sI sI sI sI sI}", "id", d->id[0] ? d->id : NULL, "node",
+				  (json_int_t)d->node, "block_bytes", (json_int_t)d->block_bytes,
+				  "max_bytes", (json_int_t)d->max_bytes, "requested_bytes",
+				  (json_int_t)d->requested_bytes, "bytes", (json_int_t)d->bytes));
+	}
+	return list;
+}
+
 static const struct survey_vm *survey_vm_find(const struct survey *s, const struct vm *vm,
 					      size_t *ret_index)
 {
@@ -140,7 +157,7 @@ static json_t *vm_json(const struct manager *m, struct vm *vm)
 	bool held = vm_resident_bytes(vm, &resident) >= 0;
 
 	return json_pack(
-		"{ss ss ss? sb ss so so so so so so so so so so so}", "name", vm->config.name,
+		"{ss ss ss? sb ss so so so so so so so so so so so so}", "name", vm->config.name,
 		"state",
 		inv	   ? inv->status
 		: vm->busy ? "busy"
@@ -151,10 +168,11 @@ static json_t *vm_json(const struct manager *m, struct vm *vm)
 		"host_resident_bytes", held ? json_integer((json_int_t)resident) : json_null(),
 		"balloon_bytes",
 		inv && inv->balloon ? json_integer((json_int_t)inv->balloon_bytes) : json_null(),
-		"balloon", balloon_json(m, vm), "agent", agent_json(vm), "census",
-		vm->scan ? census_json(vm->scan) : json_null(), "duplicate_bytes",
-		duplicate_json(m, vm), "cache_limit", cache_limit_json(vm), "hint", hint_json(vm),
-		"report", report_agent_json(vm), "warnings", warnings_json(vm));
+		"balloon", balloon_json(m, vm), "virtio_mem", virtio_mems_json(inv), "agent",
+		agent_json(vm), "census", vm->scan ? census_json(vm->scan) : json_null(),
+		"duplicate_bytes", duplicate_json(m, vm), "cache_limit", cache_limit_json(vm),
+		"hint", hint_json(vm), "report", report_agent_json(vm), "warnings",
+		warnings_json(vm));
 }
 
 static json_t *users_json(const struct survey *s, size_t image)

@@ -277,8 +277,8 @@ static void begin(struct resize *r)
 	r->host_first_known = vm_resident_bytes(r->vm, &r->host_first_bytes) >= 0;
 	if (!r->host_first_known)
 		resize_note(r,
-			    "what the host holds of its memory cannot be known (its RAM is not one "
-			    "shared memfd): what comes back is by the guest's word");
+			    "what the host holds of its memory cannot be known (its RAM is not all "
+			    "in shared memfds): what comes back is by the guest's word");
 	if (!r->request.dry_run && r->goal.cache == BALLOON_CACHE_OFF)
 		vm_hint_meanwhile(r->vm, WIRE_HINT_NONE);
 	if (!r->request.dry_run) {

@@ -2,10 +2,8 @@
 #include "host/vm.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -32,8 +30,7 @@ static void machine_forget(struct vm *vm)
 	vm->query = inventory_query_free(vm->query);
 	vm->io_query = inventory_query_free(vm->io_query);
 	vm->inventory = inventory_free(vm->inventory);
-	close_p(&vm->ram_fd);
-	vm->ram_fd = -1;
+	ram_files_close(&vm->ram);
 	memset(vm->io, 0, sizeof(vm->io));
 }
 
@@ -150,7 +147,6 @@ int vm_new(sd_event *event, const struct config_vm *config, struct vm **ret)
 		return -ENOMEM;
 	vm->event = event;
 	vm->config = *config;
-	vm->ram_fd = -1;
 	vm->next_id = 1;
 	vm->agent = config->agent.scheme == URL_NONE ? VM_AGENT_NONE : VM_AGENT_ABSENT;
 	snprintf(vm->reason, sizeof(vm->reason), "not connected yet");
@@ -200,49 +196,17 @@ pid_t vm_pid(const struct vm *vm)
 	return vm->qmp ? qmp_peer_pid(vm->qmp) : -ENOTCONN;
 }
 
-/* QEMU's own descriptor of the guest's RAM: a memfd or file as large as the backend. */
-static int ram_open(struct vm *vm)
-{
-	const struct inventory *inv = vm->inventory;
-	char path[64];
-	pid_t pid = vm_pid(vm);
-
-	if (pid <= 0 || !inv || inv->n_memdevs != 1 || !inv->memdevs[0].share)
-		return -EOPNOTSUPP;
-	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-	_cleanup_closedir_ DIR *dir = opendir(path);
-	if (!dir)
-		return -errno;
-	for (struct dirent *e; (e = readdir(dir));) {
-		char target[64];
-		struct stat st;
-		ssize_t n = readlinkat(dirfd(dir), e->d_name, target, sizeof(target) - 1);
-
-		if (n <= 0)
-			continue;
-		target[n] = '\0';
-		if (strncmp(target, "/memfd:", 7) != 0 ||
-		    fstatat(dirfd(dir), e->d_name, &st, 0) < 0 ||
-		    (uint64_t)st.st_size != inv->memdevs[0].bytes)
-			continue;
-		int fd = openat(dirfd(dir), e->d_name, O_RDONLY | O_CLOEXEC);
-		return fd < 0 ? -errno : fd;
-	}
-	return -EOPNOTSUPP;
-}
-
 int vm_resident_bytes(struct vm *vm, uint64_t *ret)
 {
-	struct stat st;
+	const struct inventory *inv = vm->inventory;
+	pid_t pid = vm_pid(vm);
 
-	if (vm->ram_fd < 0)
-		vm->ram_fd = ram_open(vm);
-	if (vm->ram_fd < 0)
-		return -EOPNOTSUPP;
-	if (fstat(vm->ram_fd, &st) < 0)
-		return -errno;
-	*ret = (uint64_t)st.st_blocks * 512;
-	return 0;
+	/* Memory may have been plugged in. */
+	if (inv && vm->ram.count != inv->n_memdevs)
+		ram_files_close(&vm->ram);
+	if (!vm->ram.count && inv && pid > 0)
+		(void)ram_files_open("", pid, inv, &vm->ram);
+	return ram_files_bytes(&vm->ram, ret);
 }
 
 static void io_see(struct vm_io *io, const struct inventory_io *now)

@@ -16,6 +16,7 @@
 #include "host/inventory.h"
 #include "host/link.h"
 #include "host/port.h"
+#include "host/ram-files.h"
 #include "host/scan.h"
 
 #define VM_TEXT_MAX 240
@@ -72,7 +73,7 @@ struct vm {
 	char reason[1024]; /* why there is no inventory; with what to do about it */
 	bool busy;	   /* the QMP socket serves somebody else */
 	bool qmp_failed;   /* the last try to connect did */
-	int ram_fd;	   /* QEMU's memfd, or -1 */
+	struct ram_files ram;
 	struct vm_io io[INVENTORY_DISKS_MAX];
 
 	struct link *link;

@@ -127,6 +127,19 @@ def kinds():
     return count
 
 
+def cached_frames(first, count):
+    """How many of the page frames hold page cache that nothing maps (Documentation/admin-guide/mm/pagemap.rst)."""
+    fd = os.open("/proc/kpageflags", os.O_RDONLY)
+    found, at = 0, first
+    while at < first + count:
+        data = os.pread(fd, 8 * min(65536, first + count - at), 8 * at)
+        flags = struct.unpack(f"<{len(data) // 8}Q", data)
+        found += sum(1 for word in flags if word >> 5 & 1 and not word >> 11 & 3)
+        at += len(flags)
+    os.close(fd)
+    return found
+
+
 def wait_file(path):
     while not os.path.exists(path):
         time.sleep(0.02)

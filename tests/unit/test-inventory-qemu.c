@@ -6,6 +6,7 @@
 
 #include "host/inventory.h"
 #include "host/port.h"
+#include "host/ram-files.h"
 
 #define UUID "5c8f0d4e-7f1c-4b7e-9d0e-3f1f4a3b2c1d"
 
@@ -345,6 +346,49 @@ static void test_port(void **state)
 			 -EINVAL);
 }
 
+/* What the host holds of it is that of all backends, two of one size among them. */
+static void test_virtio_mem(void **state)
+{
+	struct guest *guest = *state;
+	struct ram_files files;
+	struct inventory *inventory;
+	uint64_t bytes;
+
+	guest_start(guest,
+		    (const char *const[]){
+			    "-machine", "pc,memory-backend=ram0", "-m", "64,maxmem=1G,slots=2",
+			    "-S", "-object", "memory-backend-memfd,id=ram0,size=64M,share=on",
+			    "-object", "memory-backend-memfd,id=vm0,size=64M,share=on", "-object",
+			    "memory-backend-memfd,id=vm1,size=64M,share=on,prealloc=on", "-device",
+			    "virtio-mem-pci,id=vmem0,memdev=vm0,requested-size=32M", "-device",
+			    "virtio-balloon-pci", NULL });
+	inventory = take_inventory(guest);
+	assert_no_notes(inventory);
+	assert_int_equal(inventory->n_memdevs, 3);
+	assert_int_equal(inventory->n_virtio_mems, 1);
+	assert_string_equal(inventory->virtio_mems[0].id, "vmem0");
+	assert_string_equal(inventory->virtio_mems[0].memdev, "vm0");
+	assert_int_equal(inventory->virtio_mems[0].max_bytes, 64 << 20);
+	assert_int_equal(inventory->virtio_mems[0].requested_bytes, 32 << 20);
+	/* There is no operating system that plugs it in. */
+	assert_int_equal(inventory->virtio_mems[0].bytes, 0);
+	assert_int_equal(inventory->memory_bytes, 64 << 20);
+	assert_int_equal(ram_files_open("", guest->pid, inventory, &files), 0);
+	assert_int_equal(files.count, 3);
+	assert_int_equal(ram_files_bytes(&files, &bytes), 0);
+	/* The firmware's share is beside the preallocated backend. */
+	assert_in_range(bytes, 64 << 20, 80 << 20);
+	ram_files_close(&files);
+	assert_int_equal(ram_files_bytes(&files, &bytes), -EOPNOTSUPP);
+	inventory->memdevs[1].share = false;
+	assert_int_equal(ram_files_open("", guest->pid, inventory, &files), -EOPNOTSUPP);
+	assert_int_equal(files.count, 0);
+	inventory->memdevs[1].share = true;
+	inventory->memdevs[2].bytes = 65 << 20;
+	assert_int_equal(ram_files_open("", guest->pid, inventory, &files), -EOPNOTSUPP);
+	assert_int_equal(files.count, 0);
+}
+
 /* A controller without an id, a port that was there from the start. */
 static void test_anonymous_serial(void **state)
 {
@@ -469,6 +513,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		GUEST(test_full_guest),	   GUEST(test_port),	       GUEST(test_anonymous_serial),
 		GUEST(test_anonymous_bus), GUEST(test_port_left_over), GUEST(test_no_answer),
+		GUEST(test_virtio_mem),
 	};
 
 	if (!test_have(QEMU) || !test_have("qemu-img")) {

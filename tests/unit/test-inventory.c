@@ -104,6 +104,77 @@ static void test_balloon_range(void **state)
 	inventory_build_free(build);
 }
 
+static bool has_note(const struct inventory *inventory, const char *text)
+{
+	for (size_t i = 0; i < inventory->n_notes; i++)
+		if (strstr(inventory->notes[i], text))
+			return true;
+	return false;
+}
+
+#define PLUGGED(data) "[{\"type\": \"virtio-mem\", \"data\": {" data "}}]"
+#define REGION                                                                                     \
+	"\"memdev\": \"/objects/vm0\", \"memaddr\": 4294967296, \"block-size\": 2097152, "         \
+	"\"node\": 1, \"max-size\": 1073741824"
+
+static void test_virtio_mem(void **state)
+{
+	const char *answers[] = {
+		"query-memory-devices",
+		PLUGGED(REGION ", \"size\": 4194304, \"requested-size\": 6291456, \"id\": \"x\""),
+		NULL
+	};
+	struct inventory_build *build = play(answers, "[]");
+	const struct inventory_virtio_mem *device = build->inventory->virtio_mems;
+
+	(void)state;
+	assert_int_equal(build->inventory->n_virtio_mems, 1);
+	assert_string_equal(device->id, "x");
+	assert_string_equal(device->memdev, "vm0");
+	assert_int_equal(device->address, 1ull << 32);
+	assert_int_equal(device->block_bytes, 2 << 20);
+	assert_int_equal(device->max_bytes, 1 << 30);
+	assert_int_equal(device->bytes, 4 << 20);
+	assert_int_equal(device->requested_bytes, 6 << 20);
+	assert_int_equal(device->node, 1);
+	inventory_build_free(build);
+	/* Other devices hold memory that nobody unplugs by blocks. */
+	answers[1] = "[{\"type\": \"dimm\", \"data\": {\"size\": 1}}]";
+	build = play(answers, "[]");
+	assert_int_equal(build->inventory->n_virtio_mems, 0);
+	inventory_build_free(build);
+}
+
+/* One that cannot be is left out, and a note says so. */
+static void test_virtio_mem_sizes(void **state)
+{
+	static const char *const wrong[] = {
+		"7",
+		"[7]",
+		PLUGGED(""),
+		PLUGGED(REGION ", \"size\": 0"),
+		PLUGGED(REGION ", \"size\": 4096, \"requested-size\": 0"),
+		PLUGGED(REGION ", \"size\": 0, \"requested-size\": 2147483648"),
+		PLUGGED(REGION ", \"size\": -2097152, \"requested-size\": 0"),
+		PLUGGED("\"memaddr\": 0, \"block-size\": 0, \"node\": 0, \"max-size\": 0, "
+			"\"size\": 0, \"requested-size\": 0"),
+		PLUGGED("\"memaddr\": 0, \"block-size\": 3145728, \"node\": 0, \"max-size\": "
+			"3145728, \"size\": 0, \"requested-size\": 0"),
+		PLUGGED("\"memaddr\": 4096, \"block-size\": 2097152, \"node\": 0, \"max-size\": "
+			"2097152, \"size\": 0, \"requested-size\": 0"),
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		const char *answers[] = { "query-memory-devices", wrong[i], NULL };
+		struct inventory_build *build = play(answers, "[]");
+
+		assert_int_equal(build->inventory->n_virtio_mems, 0);
+		assert_int_equal(has_note(build->inventory, "query-memory-devices"), i != 1);
+		inventory_build_free(build);
+	}
+}
+
 static void test_unknown_is_unsafe(void **state)
 {
 	const char *answers[] = { "query-block-jobs", "[{}, {}]", "query-migrate",
@@ -124,14 +195,6 @@ static void test_unknown_is_unsafe(void **state)
 	build = play(answers, "null");
 	assert_false(build->inventory->migrating);
 	inventory_build_free(build);
-}
-
-static bool has_note(const struct inventory *inventory, const char *text)
-{
-	for (size_t i = 0; i < inventory->n_notes; i++)
-		if (strstr(inventory->notes[i], text))
-			return true;
-	return false;
 }
 
 static void test_uuid(void **state)
@@ -349,6 +412,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hostile_answers),
 		cmocka_unit_test(test_balloon_range),
+		cmocka_unit_test(test_virtio_mem),
+		cmocka_unit_test(test_virtio_mem_sizes),
 		cmocka_unit_test(test_unknown_is_unsafe),
 		cmocka_unit_test(test_uuid),
 		cmocka_unit_test(test_balloon_device),
