@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -44,13 +43,12 @@ static int ram_file_find(DIR *dir, const struct ram_files *files, uint64_t bytes
 	return -EOPNOTSUPP;
 }
 
-int ram_files_open(const char *root, pid_t pid, const struct inventory *inventory,
-		   struct ram_files *ret)
+int ram_files_open(pid_t pid, const struct inventory *inventory, struct ram_files *ret)
 {
-	char path[PATH_MAX];
+	char path[64];
 
 	*ret = (struct ram_files){ 0 };
-	snprintf(path, sizeof(path), "%s/proc/%d/fd", root, pid);
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	_cleanup_closedir_ DIR *dir = opendir(path);
 	if (!dir)
 		return -errno;

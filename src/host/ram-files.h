@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The memfds that are a guest's RAM, of QEMU's process: what the host holds of it is their size. */
+/* The memfds that are a guest's RAM, of QEMU's process: what the host holds of it is what they
+ * take. */
 #ifndef PAGEPACT_HOST_RAM_FILES_H
 #define PAGEPACT_HOST_RAM_FILES_H
 
@@ -17,14 +18,12 @@ struct ram_files {
 
 /**
  * ram_files_open() - find them
- * @root: "" for this machine, or a fixture's directory
  * @pid: of QEMU
  *
  * Return: 0; -EOPNOTSUPP: a backend is not shared, or no memfd; or another -errno. Then @ret has
  * none.
  */
-int ram_files_open(const char *root, pid_t pid, const struct inventory *inventory,
-		   struct ram_files *ret);
+int ram_files_open(pid_t pid, const struct inventory *inventory, struct ram_files *ret);
 
 /** ram_files_close() - none is fine */
 void ram_files_close(struct ram_files *files);

@@ -205,7 +205,7 @@ int vm_resident_bytes(struct vm *vm, uint64_t *ret)
 	if (inv && vm->ram.count != inv->n_memdevs)
 		ram_files_close(&vm->ram);
 	if (!vm->ram.count && inv && pid > 0)
-		(void)ram_files_open("", pid, inv, &vm->ram);
+		(void)ram_files_open(pid, inv, &vm->ram);
 	return ram_files_bytes(&vm->ram, ret);
 }
 

@@ -373,7 +373,7 @@ static void test_virtio_mem(void **state)
 	/* There is no operating system that plugs it in. */
 	assert_int_equal(inventory->virtio_mems[0].bytes, 0);
 	assert_int_equal(inventory->memory_bytes, 64 << 20);
-	assert_int_equal(ram_files_open("", guest->pid, inventory, &files), 0);
+	assert_int_equal(ram_files_open(guest->pid, inventory, &files), 0);
 	assert_int_equal(files.count, 3);
 	assert_int_equal(ram_files_bytes(&files, &bytes), 0);
 	/* The firmware's share is beside the preallocated backend. */
@@ -381,11 +381,11 @@ static void test_virtio_mem(void **state)
 	ram_files_close(&files);
 	assert_int_equal(ram_files_bytes(&files, &bytes), -EOPNOTSUPP);
 	inventory->memdevs[1].share = false;
-	assert_int_equal(ram_files_open("", guest->pid, inventory, &files), -EOPNOTSUPP);
+	assert_int_equal(ram_files_open(guest->pid, inventory, &files), -EOPNOTSUPP);
 	assert_int_equal(files.count, 0);
 	inventory->memdevs[1].share = true;
 	inventory->memdevs[2].bytes = 65 << 20;
-	assert_int_equal(ram_files_open("", guest->pid, inventory, &files), -EOPNOTSUPP);
+	assert_int_equal(ram_files_open(guest->pid, inventory, &files), -EOPNOTSUPP);
 	assert_int_equal(files.count, 0);
 }
 
