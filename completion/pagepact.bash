@@ -18,7 +18,7 @@ _pagepact() {
 		*:--socket)
 			socket=(--socket "${COMP_WORDS[++i]}")
 			;;
-		*:--timeout | dup:--limit | reclaim:--bytes | balloon:--cache | attach:--agent | attach:--domain)
+		*:--timeout | dup:--limit | reclaim:--bytes | balloon:--cache | balloon:--by | attach:--agent | attach:--domain)
 			((i++))
 			;;
 		*:-*) ;;
@@ -39,6 +39,10 @@ _pagepact() {
 		mapfile -t COMPREPLY < <(compgen -W 'first only off' -- "$cur")
 		return
 		;;
+	balloon:--by)
+		mapfile -t COMPREPLY < <(compgen -W 'auto superpages pages' -- "$cur")
+		return
+		;;
 	attach:--agent)
 		mapfile -t COMPREPLY < <(compgen -W 'serial:' -- "$cur")
 		return
@@ -50,7 +54,7 @@ _pagepact() {
 	dup) options='--files --limit --verbose' ;;
 	reclaim) options='--bytes --dry-run --verbose' ;;
 	free) options='--dry-run --verbose' ;;
-	balloon) options='--stop --cache --dry-run --no-wait --timeout --verbose' ;;
+	balloon) options='--stop --cache --by --dry-run --no-wait --timeout --verbose' ;;
 	cache-limit) options='--dry-run' ;;
 	hint) options='--dry-run' ;;
 	attach) options='--agent --act --domain' ;;

@@ -28,6 +28,7 @@
 #define TIMEOUT_SEC_MAX 86400
 
 enum {
+	OPTION_BY,
 	OPTION_CACHE,
 	OPTION_DRY_RUN,
 	OPTION_NO_WAIT,
@@ -37,6 +38,7 @@ enum {
 };
 
 static const struct args_option options[] = {
+	[OPTION_BY] = { "by", "HOW", "auto, superpages or pages: which devices give the memory" },
 	[OPTION_CACHE] = { "cache", "HOW", "first, only or off: what becomes of page cache" },
 	[OPTION_DRY_RUN] = { "dry-run", NULL,
 			     "print the floor, the size and the steps, and change nothing" },
@@ -118,17 +120,26 @@ static int check_size(const char *text)
 	return CTL_USAGE;
 }
 
-static int check_cache(const char *text)
+static int check_word(const char *option, const char *text, const char *const words[3])
 {
-	static const char *const words[] = { "first", "only", "off" };
 	_cleanup_free_ char *safe = NULL;
 
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+	for (size_t i = 0; i < 3; i++)
 		if (!text || strcmp(text, words[i]) == 0)
 			return CTL_DONE;
 	safe = text_escape(text, text_is_utf8());
-	log_error("balloon: --cache: '%s' is none of first, only and off", safe ?: "?");
+	log_error("balloon: --%s: '%s' is none of %s, %s and %s", option, safe ?: "?", words[0],
+		  words[1], words[2]);
 	return CTL_USAGE;
+}
+
+static int check_words(const char *cache, const char *by)
+{
+	static const char *const caches[] = { "first", "only", "off" };
+	static const char *const bys[] = { "auto", "superpages", "pages" };
+	int r = check_word("cache", cache, caches);
+
+	return r == CTL_DONE ? check_word("by", by, bys) : r;
 }
 
 static const char *size_of(const struct ctl *ctl, const json_t *reply, const char *key,
@@ -181,6 +192,15 @@ static void print_returned(const struct ctl *ctl, const json_t *reply)
 		printf("what the host got back cannot be known\n");
 }
 
+static void print_unplugged(const struct ctl *ctl, const json_t *reply)
+{
+	char unplugged[TEXT_SIZE_MAX];
+
+	if (json_integer_value(json_object_get(reply, "unplugged_bytes")) > 0)
+		printf("%s were given as superpages, by virtio-mem\n",
+		       size_of(ctl, reply, "unplugged_bytes", unplugged));
+}
+
 static void print_reply(const struct ctl *ctl, const json_t *reply)
 {
 	char from[TEXT_SIZE_MAX], actual[TEXT_SIZE_MAX], asked[TEXT_SIZE_MAX], took[TEXT_SIZE_MAX];
@@ -206,6 +226,7 @@ static void print_reply(const struct ctl *ctl, const json_t *reply)
 	       text_duration(json_integer_value(json_object_get(reply, "usec")), took),
 	       limit_word(reply, "state"));
 	print_text("it ended with: ", json_object_get(reply, "reason"));
+	print_unplugged(ctl, reply);
 	print_returned(ctl, reply);
 	print_notes(reply);
 }
@@ -255,12 +276,13 @@ static int stop(const struct ctl *ctl, const struct args *args)
 static int balloon_run(const struct ctl *ctl, const struct args *args)
 {
 	const char *cache = args->option[OPTION_CACHE], *timeout = args->option[OPTION_TIMEOUT];
+	const char *by = args->option[OPTION_BY];
 	bool dry_run = args->option[OPTION_DRY_RUN], no_wait = args->option[OPTION_NO_WAIT];
 	struct ctl mine = *ctl;
 	json_t *parameters;
 	int64_t seconds = 0;
 
-	if (args->option[OPTION_STOP] && args->n_args == 1 && !cache && !timeout && !dry_run &&
+	if (args->option[OPTION_STOP] && args->n_args == 1 && !cache && !by && !timeout && !dry_run &&
 	    !no_wait)
 		return stop(ctl, args);
 	if (args->option[OPTION_STOP] || args->n_args < 2) {
@@ -268,7 +290,7 @@ static int balloon_run(const struct ctl *ctl, const struct args *args)
 			  verb_balloon.usage);
 		return CTL_USAGE;
 	}
-	if (check_size(args->arg[1]) != CTL_DONE || check_cache(cache) != CTL_DONE ||
+	if (check_size(args->arg[1]) != CTL_DONE || check_words(cache, by) != CTL_DONE ||
 	    (timeout && args_number("--timeout", timeout, false, &seconds) < 0))
 		return CTL_USAGE;
 	if (seconds > TIMEOUT_SEC_MAX) {
@@ -277,8 +299,8 @@ static int balloon_run(const struct ctl *ctl, const struct args *args)
 	}
 	mine.timeout_sec = seconds ? (unsigned)seconds + GRACE_SEC : ctl->timeout_sec;
 	parameters =
-		json_pack("{s:s, s:s, s:s*, s:b, s:b}", "vm", args->arg[0], "size", args->arg[1],
-			  "cache", cache, "dry_run", dry_run, "no_wait", no_wait);
+		json_pack("{s:s, s:s, s:s*, s:s*, s:b, s:b}", "vm", args->arg[0], "size", args->arg[1],
+			  "cache", cache, "by", by, "dry_run", dry_run, "no_wait", no_wait);
 	if (parameters && seconds)
 		json_object_set_new(parameters, "timeout_sec", json_integer(seconds));
 	return exchange(&mine, args, parameters, !dry_run && !no_wait);
@@ -287,10 +309,10 @@ static int balloon_run(const struct ctl *ctl, const struct args *args)
 const struct verb verb_balloon = {
 	.name = "balloon",
 	.run = balloon_run,
-	.summary = "bring a guest to another size by its balloon, page cache first",
+	.summary = "bring a guest to another size: superpages first, then page cache by its balloon",
 	.cost = "as for free while there is clean page cache to give up; below that, the guest's "
 		"kernel decides what goes",
-	.usage = "pagepact balloon VM SIZE|--stop [--cache HOW] [--dry-run] [--no-wait] "
+	.usage = "pagepact balloon VM SIZE|--stop [--cache HOW] [--by HOW] [--dry-run] [--no-wait] "
 		 "[--timeout SEC] [--verbose]",
 	.details =
 		"SIZE is a size (512M), a change of it (-256M, +256M), or max: what the guest had "

@@ -29,11 +29,11 @@ static bool is_answered(struct balloon *b, const struct qmp_reply *reply)
 	return reply->result == 0 || reply->result == -EREMOTEIO;
 }
 
-static void on_opened(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
+static void on_opened(struct dial *dial, const struct qmp_reply *reply, void *userdata)
 {
 	struct balloon *b = userdata;
 
-	(void)qmp;
+	(void)dial;
 	b->opening = false;
 	if (!is_answered(b, reply))
 		return;
@@ -49,20 +49,20 @@ static void on_migrate(struct qmp *qmp, const struct qmp_reply *reply, void *use
 {
 	struct balloon *b = userdata;
 	uint64_t bytes = b->open_bytes;
+	struct dial_request request = { .entry = &b->entry, .command_usec = BALLOON_COMMAND_USEC };
 
-	(void)qmp;
 	b->opening = false;
 	if (!is_answered(b, reply) || (reply->result == 0 && is_migrating(reply->value)) ||
 	    !b->kept || balloon_keep(b, b->entry.original_bytes, bytes) < 0)
 		return;
 	b->opening = true;
-	balloon_command(b, "balloon", json_pack("{sI}", "value", (json_int_t)bytes), on_opened);
-	b->opening = b->command != 0;
+	request.bytes = bytes;
+	b->opening = dial_set(&b->dial, qmp, &request, on_opened, b) >= 0;
 }
 
 static void open_try(struct balloon *b)
 {
-	if (!b->open_due || b->vm->qmp_lent || (b->opening && b->command))
+	if (!b->open_due || b->vm->qmp_lent || (b->opening && balloon_is_busy(b)))
 		return;
 	if (!b->kept) {
 		b->open_due = false;
@@ -70,7 +70,7 @@ static void open_try(struct balloon *b)
 	}
 	b->opening = true;
 	balloon_command(b, "query-migrate", NULL, on_migrate);
-	b->opening = b->command != 0;
+	b->opening = balloon_is_busy(b);
 }
 
 void balloon_open(struct balloon *b, uint64_t bytes)
@@ -83,7 +83,7 @@ void balloon_open(struct balloon *b, uint64_t bytes)
 static void on_booting(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
 {
 	struct balloon *b = userdata;
-	uint64_t original = b->entry.original_bytes;
+	uint64_t original = b->entry.original_bytes, told;
 	int64_t actual;
 
 	(void)qmp;
@@ -91,9 +91,11 @@ static void on_booting(struct qmp *qmp, const struct qmp_reply *reply, void *use
 	if (!b->kept || b->resize || reply->result < 0 ||
 	    !json_get_i64(reply->value, "actual", &actual) || actual < 0)
 		return;
-	if ((uint64_t)actual == original && balloon_target(b) == original)
+	/* It is the balloon that has to tell; devices plug in all that they had by themselves. */
+	told = (uint64_t)actual + dial_first_bytes(&b->entry.mems);
+	if (told == original && balloon_target(b) == original)
 		b->untold_usec = 0;
-	else if ((uint64_t)actual < original && (uint64_t)actual + TOLD_BYTES >= original)
+	else if (told < original && told + TOLD_BYTES >= original)
 		balloon_open(b, original);
 	else
 		balloon_open(b, original - ASK_BYTES);
@@ -112,7 +114,7 @@ static bool untold_see(struct balloon *b)
 			balloon_open(b, b->entry.original_bytes);
 		return false;
 	}
-	if (!b->resize && !b->open_due && !b->command && inv && inv->running && !inv->migrating)
+	if (!b->resize && !b->open_due && !balloon_is_busy(b) && inv && inv->running && !inv->migrating)
 		balloon_command(b, "query-balloon", NULL, on_booting);
 	return true;
 }
@@ -151,6 +153,7 @@ static void boot_see(struct balloon *b)
 static void resume(struct balloon *b, uint64_t now)
 {
 	struct resize_request request = { .cache = b->wanted_cache,
+					  .by = b->wanted_by,
 					  .size = { .kind = SIZE_TEXT_BYTES },
 					  .timeout_usec = RESIZE_USEC };
 	char text[BALLOON_REFUSAL_MAX];

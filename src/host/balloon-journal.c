@@ -24,7 +24,8 @@ static int entry_fill(struct balloon *b, uint64_t original_bytes)
 {
 	const struct vm *vm = b->vm;
 	struct journal_entry entry = { .original_bytes = original_bytes,
-				       .target_bytes = original_bytes };
+				       .target_bytes = original_bytes,
+				       .mems = b->mems };
 	pid_t pid = vm_pid(vm);
 	int r;
 
@@ -124,8 +125,8 @@ static void adopt(struct balloon *b, const struct journal_entry *entry)
 	snprintf(now.qmp, sizeof(now.qmp), "%s", b->vm->config.qmp);
 	if (inv->uuid[0])
 		snprintf(now.uuid, sizeof(now.uuid), "%s", inv->uuid);
-	if (inv->memory_bytes && now.original_bytes > inv->memory_bytes)
-		now.original_bytes = inv->memory_bytes;
+	if (inv->memory_bytes && now.original_bytes > inventory_most_bytes(inv))
+		now.original_bytes = inventory_most_bytes(inv);
 	b->entry = *entry;
 	b->kept = true;
 	/* One of another name stays until this one is there. */

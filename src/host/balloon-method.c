@@ -16,6 +16,7 @@ static int request_read(struct call *call, json_t *p, struct resize_request *ret
 {
 	const char *size = json_string_value(json_object_get(p, "size"));
 	const char *cache = json_string_value(json_object_get(p, "cache"));
+	const char *by = json_string_value(json_object_get(p, "by"));
 	json_t *timeout = json_object_get(p, "timeout_sec");
 	json_int_t seconds = json_integer_value(timeout);
 	struct resize_request request = {
@@ -39,6 +40,19 @@ static int request_read(struct call *call, json_t *p, struct resize_request *ret
 		call_error(call, "invalid", "cache must be first, only or off, not '%.64s'", cache);
 		return -EINVAL;
 	}
+	while (by && request.by < BALLOON_BYS && strcmp(by, balloon_by_name(request.by)) != 0)
+		request.by++;
+	if (request.by == BALLOON_BYS) {
+		call_error(call, "invalid", "by must be auto, superpages or pages, not '%.64s'",
+			   by);
+		return -EINVAL;
+	}
+	if (request.by == BALLOON_BY_SUPERPAGES && request.cache == BALLOON_CACHE_ONLY) {
+		call_error(call, "invalid",
+			   "by superpages the guest's kernel chooses what it drops of a block, so "
+			   "that cache only cannot be promised: use by pages");
+		return -EINVAL;
+	}
 	if (json_is_integer(timeout) && (seconds < 1 || seconds > TIMEOUT_SEC_MAX)) {
 		call_error(call, "invalid", "timeout_sec must be 1 to %d", TIMEOUT_SEC_MAX);
 		return -EINVAL;
@@ -49,16 +63,30 @@ static int request_read(struct call *call, json_t *p, struct resize_request *ret
 	return 0;
 }
 
+static bool has_virtio_mem(const struct inventory *inv)
+{
+	for (size_t i = 0; i < inv->n_virtio_mems; i++)
+		if (inv->virtio_mems[i].id[0])
+			return true;
+	return false;
+}
+
 /* What in the machine stands against it, with what to change; NULL: nothing. */
-static const char *obstacle(const struct vm *vm)
+static const char *obstacle(const struct vm *vm, const struct resize_request *request)
 {
 	const struct inventory *inv = vm->inventory;
+	bool unplugs = has_virtio_mem(inv) && request->by != BALLOON_BY_PAGES &&
+		       request->cache != BALLOON_CACHE_ONLY;
 
 	if (!inv->balloon)
 		return "it has no balloon: start it with a virtio-balloon device";
-	if (inv->vfio)
+	if (request->by == BALLOON_BY_SUPERPAGES && !unplugs)
+		return "it has no virtio-mem device that could give superpages: start it with "
+		       "-device virtio-mem-pci,id=..., or use --by=pages";
+	if (inv->vfio && !unplugs)
 		return "a device of the host's is passed through, which pins its memory: QEMU "
-		       "inhibits the balloon";
+		       "inhibits the balloon; memory that is plugged by virtio-mem can be given, "
+		       "--by=superpages";
 	if (inv->confidential)
 		return "its memory is encrypted, and the host cannot use what comes back of it";
 	if (inv->migrating)
@@ -72,7 +100,7 @@ const char *balloon_refusal(const struct balloon *b, const struct resize_request
 			    char text[BALLOON_REFUSAL_MAX])
 {
 	const struct vm *vm = b->vm;
-	const char *why = vm->inventory ? obstacle(vm) : NULL, *code = "refused";
+	const char *why = vm->inventory ? obstacle(vm, request) : NULL, *code = "refused";
 
 	if (!vm->config.act && !request->dry_run)
 		why = "it is only observed: set act = yes in its file, or attach it with --act; "

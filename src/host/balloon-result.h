@@ -14,6 +14,7 @@
  * @actual_bytes: by the guest's word, when it ended
  * @target_bytes: that QEMU has now, if it was ours to set; else 0
  * @agent: one was asked to evict
+ * @unplugged_bytes: of what went, by virtio-mem
  * @returned_bytes: by the host's own account, if @returned_known
  * @steps: targets set towards what was asked for; of a dry run: that would be
  * @notes: strings, or NULL
@@ -24,10 +25,11 @@ struct balloon_result {
 	uint64_t asked_bytes, original_bytes, from_bytes, actual_bytes, target_bytes;
 	struct balloon_floor floor;
 	enum balloon_cache cache;
+	enum balloon_by by;
 	bool agent;
 	enum balloon_state state;
 	char reason[BALLOON_REASON_MAX];
-	uint64_t evicted_bytes;
+	uint64_t evicted_bytes, unplugged_bytes;
 	bool returned_known;
 	uint64_t returned_bytes;
 	unsigned steps;

@@ -13,7 +13,6 @@
 
 #define TICK_USEC    USEC_PER_SEC
 #define WATCH_USEC   (10 * (uint64_t)USEC_PER_SEC)
-#define COMMAND_USEC (5 * (uint64_t)USEC_PER_SEC)
 
 struct balloon *balloons_of(struct manager *m, struct vm *vm)
 {
@@ -70,6 +69,12 @@ static void command_cancel(struct balloon *b)
 	if (b->command && b->qmp == b->vm->qmp)
 		qmp_cancel(b->qmp, b->command);
 	b->command = 0;
+	dial_cancel(&b->dial, b->vm->qmp);
+}
+
+bool balloon_is_busy(const struct balloon *b)
+{
+	return b->command || b->dial.command;
 }
 
 void balloons_forget(struct manager *m, struct vm *vm)
@@ -119,7 +124,7 @@ static void owner_see(struct balloon *b, uint64_t actual)
 	enum balloon_owner owner;
 
 	/* Who it is lent to gives memory back. */
-	if (b->resize || !b->kept || b->vm->qmp_lent || (inv && actual > inv->memory_bytes))
+	if (b->resize || !b->kept || b->vm->qmp_lent || (inv && actual > inventory_most_bytes(inv)))
 		return;
 	if (is_given_back(b, actual)) {
 		balloon_release(b);
@@ -143,6 +148,21 @@ static void owner_see(struct balloon *b, uint64_t actual)
 		balloon_release(b);
 }
 
+static void on_watched_mems(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
+{
+	struct balloon *b = userdata;
+	struct virtio_mems mems;
+	struct plugged plugged;
+
+	(void)qmp;
+	b->command = 0;
+	if (reply->result < 0)
+		return;
+	virtio_mems_read(reply->value, &mems);
+	dial_plugged(&b->entry.mems, &mems, &plugged);
+	owner_see(b, b->watched_bytes + plugged_bytes(&plugged));
+}
+
 static void on_watched(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
 {
 	struct balloon *b = userdata;
@@ -150,8 +170,13 @@ static void on_watched(struct qmp *qmp, const struct qmp_reply *reply, void *use
 
 	(void)qmp;
 	b->command = 0;
-	if (reply->result == 0 && json_get_i64(reply->value, "actual", &actual) && actual >= 0)
-		owner_see(b, (uint64_t)actual);
+	if (reply->result < 0 || !json_get_i64(reply->value, "actual", &actual) || actual < 0)
+		return;
+	b->watched_bytes = (uint64_t)actual;
+	if (b->entry.mems.n)
+		balloon_command(b, "query-memory-devices", NULL, on_watched_mems);
+	else
+		owner_see(b, b->watched_bytes);
 }
 
 void balloon_command(struct balloon *b, const char *name, json_t *arguments, qmp_reply_fn *fn)
@@ -161,7 +186,7 @@ void balloon_command(struct balloon *b, const char *name, json_t *arguments, qmp
 	if (!b->qmp || !qmp_is_ready(b->qmp))
 		json_decref(arguments);
 	else
-		(void)qmp_command(b->qmp, name, arguments, now_usec() + COMMAND_USEC, fn, b,
+		(void)qmp_command(b->qmp, name, arguments, now_usec() + BALLOON_COMMAND_USEC, fn, b,
 				  &b->command);
 }
 
@@ -196,7 +221,7 @@ static bool interval_back(struct balloon *b)
 
 static void watch(struct balloon *b, uint64_t now)
 {
-	if (b->resize || !b->kept || b->command || now < b->watched_usec + WATCH_USEC)
+	if (b->resize || !b->kept || balloon_is_busy(b) || now < b->watched_usec + WATCH_USEC)
 		return;
 	b->watched_usec = now;
 	if (!journal_is_live("", &b->entry)) {
@@ -238,6 +263,9 @@ static void on_event(struct vm *vm, const char *name, json_t *data, void *userda
 		return;
 	if (strcmp(name, "RESET") == 0)
 		balloon_restarted(b);
+	else if (b->kept && b->entry.mems.n && (strcmp(name, "BALLOON_CHANGE") == 0 ||
+				     strcmp(name, "MEMORY_DEVICE_SIZE_CHANGE") == 0))
+		b->watched_usec = 0; /* at the next tick, with its devices */
 	else if (strcmp(name, "BALLOON_CHANGE") == 0 && json_get_i64(data, "actual", &actual) &&
 		 actual >= 0)
 		owner_see(b, (uint64_t)actual);

@@ -21,7 +21,7 @@
 #ifndef PAGEPACT_HOST_BALLOONS_H
 #define PAGEPACT_HOST_BALLOONS_H
 
-#include "host/journal.h"
+#include "host/dial.h"
 #include "host/manager.h"
 #include "policy/balloon-guard.h"
 
@@ -29,14 +29,17 @@ struct resize;
 
 /* A resize that nobody bounded: an hour is more than any guest takes that gets anywhere. */
 #define RESIZE_USEC (3600 * (uint64_t)1000000)
+/* Below balloon_rules.blind_usec: a late answer is not the end. */
+#define BALLOON_COMMAND_USEC ((uint64_t)5000000)
 
 /**
  * struct balloon - one guest's
  * @kept: @entry is in the journal: the guest is not, or may not be, as it was
- * @wanted_bytes, @wanted_cache: what was last asked for; 0: nothing that holds
+ * @wanted_bytes, @wanted_cache, @wanted_by: what was last asked for; 0: nothing that holds
  * @resize: the one under way, or NULL
  * @last: how the last one ended, or NULL
  * @untold_usec: when the guest was restarted, if it has not told its size since; else 0
+ * @mems: its virtio-mem devices, as a resize saw them before it changed any
  * @blocked: why nothing can be written into the journal about it, so that it cannot be resized; ""
  */
 struct balloon {
@@ -47,10 +50,12 @@ struct balloon {
 	struct journal_entry entry;
 	uint64_t wanted_bytes;
 	enum balloon_cache wanted_cache;
+	enum balloon_by wanted_by;
 	struct balloon_guard guard;
 	struct resize *resize;
 	struct balloon_result *last;
 	uint64_t untold_usec;
+	struct journal_mems mems;
 	char blocked[BALLOON_REASON_MAX * 2];
 
 	/* Private to balloons.c, balloon-boot.c and balloon-journal.c. */
@@ -58,10 +63,12 @@ struct balloon {
 	uint64_t watched_usec;
 	struct qmp *qmp;
 	uint64_t command;
+	struct dial dial;
+	uint64_t watched_bytes; /* the balloon's size, while the devices are asked about */
 	bool open_due; /* a target is to be set, for its boot */
 	uint64_t open_bytes;
 	bool settled; /* what the journal says of that QEMU is known */
-	bool opening; /* @command is for that */
+	bool opening; /* what is awaited is for that */
 	uint8_t boot_id[16];
 };
 
@@ -123,6 +130,9 @@ uint64_t balloon_target(const struct balloon *b);
 /** balloon_command() - ask QEMU; one at a time: an older one is given up; lost where none answers
  */
 void balloon_command(struct balloon *b, const char *name, json_t *arguments, qmp_reply_fn *fn);
+
+/** balloon_is_busy() - whether an answer is awaited */
+bool balloon_is_busy(const struct balloon *b);
 
 /** balloon_restarted() - the guest boots: its original size is set until QEMU has answered that */
 void balloon_restarted(struct balloon *b);

@@ -186,6 +186,9 @@ struct inventory {
 	size_t n_notes;
 };
 
+/** inventory_most_bytes() - what it can have with all plugged in that its devices have room for */
+uint64_t inventory_most_bytes(const struct inventory *inventory);
+
 /** inventory_free() - returns NULL; NULL is allowed */
 struct inventory *inventory_free(struct inventory *inventory);
 

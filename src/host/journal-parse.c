@@ -9,10 +9,15 @@
 
 #include "base/cleanup.h"
 #include "host/json-get.h"
+#include "host/virtio-mem.h"
 
-#define VERSION	    1
-#define MEMBERS	    11
-#define UUID_LENGTH 36
+/* The second version lists devices. Where there are none the first one is written, which an older
+ * daemon reads, too. */
+#define VERSION	      1
+#define VERSION_MEMS  2
+#define MEMBERS	      11
+#define MEMBERS_MEM   3
+#define UUID_LENGTH   36
 
 /* 8-4-4-4-12 hexadecimal digits, as query-uuid and the kernel write them. */
 static bool uuid_valid(const char *text)
@@ -36,14 +41,47 @@ static bool qom_path_valid(const char *text)
 	return true;
 }
 
+static bool mems_valid(const struct journal_entry *e)
+{
+	for (size_t i = 0; i < e->mems.n; i++)
+		if (!virtio_mem_id_valid(e->mems.devices[i].id) || e->mems.devices[i].requested_bytes > INT64_MAX ||
+		    e->mems.devices[i].bytes > INT64_MAX)
+			return false;
+	return true;
+}
+
 static bool entry_valid(const struct journal_entry *e)
 {
-	return config_check_name(e->vm) >= 0 && url_check_path(e->qmp, NULL) >= 0 &&
+	return mems_valid(e) && config_check_name(e->vm) >= 0 && url_check_path(e->qmp, NULL) >= 0 &&
 	       (e->uuid[0] == '\0' || uuid_valid(e->uuid)) && e->pid > 0 &&
 	       e->start_ticks <= INT64_MAX && uuid_valid(e->boot_id) && e->original_bytes > 0 &&
 	       e->original_bytes <= INT64_MAX && e->target_bytes <= INT64_MAX &&
 	       (e->stats_path[0] == '\0' || qom_path_valid(e->stats_path)) &&
 	       e->stats_seconds <= UINT32_MAX;
+}
+
+static bool mem_read(const json_t *json, struct journal_mem *ret)
+{
+	return json_object_size(json) == MEMBERS_MEM &&
+	       json_get_string(json, "id", ret->id, sizeof(ret->id)) &&
+	       json_get_u64(json, "requested_bytes", &ret->requested_bytes) &&
+	       json_get_u64(json, "bytes", &ret->bytes);
+}
+
+static bool mems_read(const json_t *json, uint64_t version, struct journal_entry *e)
+{
+	const json_t *mems = json_object_get(json, "virtio_mem"), *mem;
+	size_t i;
+
+	if (version == VERSION)
+		return json_object_size(json) == MEMBERS;
+	if (version != VERSION_MEMS || json_object_size(json) != MEMBERS + 1 ||
+	    json_array_size(mems) == 0 || json_array_size(mems) > ARRAY_SIZE(e->mems.devices))
+		return false;
+	json_array_foreach (mems, i, mem)
+		if (!mem_read(mem, &e->mems.devices[e->mems.n++]))
+			return false;
+	return true;
 }
 
 int journal_parse(const char *text, size_t size, struct journal_entry *ret)
@@ -54,8 +92,8 @@ int journal_parse(const char *text, size_t size, struct journal_entry *ret)
 	struct journal_entry e = { 0 };
 	uint64_t version, pid;
 
-	if (json_object_size(json) != MEMBERS || !json_get_u64(json, "version", &version) ||
-	    version != VERSION || !json_get_string(json, "vm", e.vm, sizeof(e.vm)) ||
+	if (!json_get_u64(json, "version", &version) || !mems_read(json, version, &e) ||
+	    !json_get_string(json, "vm", e.vm, sizeof(e.vm)) ||
 	    !json_get_string(json, "qmp", e.qmp, sizeof(e.qmp)) ||
 	    !json_get_string(json, "uuid", e.uuid, sizeof(e.uuid)) ||
 	    !json_get_u64(json, "pid", &pid) || pid > INT_MAX ||
@@ -73,14 +111,27 @@ int journal_parse(const char *text, size_t size, struct journal_entry *ret)
 	return 0;
 }
 
+static json_t *mems_json(const struct journal_entry *e)
+{
+	json_t *mems = json_array();
+
+	for (size_t i = 0; i < e->mems.n; i++)
+		json_array_append_new(mems,
+				      json_pack("{ss sI sI}", "id", e->mems.devices[i].id,
+						"requested_bytes",
+						(json_int_t)e->mems.devices[i].requested_bytes, "bytes",
+						(json_int_t)e->mems.devices[i].bytes));
+	return mems;
+}
+
 int journal_format(const struct journal_entry *e, char **ret)
 {
 	json_auto_t *json = NULL;
 
 	if (!entry_valid(e))
 		return -EINVAL;
-	json = json_pack("{si ss ss ss sI sI ss sI sI ss sI}", "version", VERSION, "vm", e->vm,
-			 "qmp", e->qmp, "uuid", e->uuid, "pid", (json_int_t)e->pid, "start_ticks",
+	json = json_pack("{si ss ss ss sI sI ss sI sI ss sI}", "version",
+			 e->mems.n ? VERSION_MEMS : VERSION, "vm", e->vm, "qmp", e->qmp, "uuid", e->uuid, "pid", (json_int_t)e->pid, "start_ticks",
 			 (json_int_t)e->start_ticks, "boot_id", e->boot_id, "original_bytes",
 			 (json_int_t)e->original_bytes, "target_bytes", (json_int_t)e->target_bytes,
 			 "stats_path", e->stats_path, "stats_seconds",
@@ -88,6 +139,8 @@ int journal_format(const struct journal_entry *e, char **ret)
 	/* Anything but UTF-8 has no place in JSON. */
 	if (!json)
 		return -EINVAL;
+	if (e->mems.n && json_object_set_new(json, "virtio_mem", mems_json(e)) < 0)
+		return -ENOMEM;
 	*ret = json_dumps(json, 0);
 	return *ret ? 0 : -ENOMEM;
 }

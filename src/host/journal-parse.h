@@ -7,7 +7,7 @@
 
 #include "host/journal.h"
 
-#define JOURNAL_FILE_MAX 4096 /* bytes; the longest entry has half of that */
+#define JOURNAL_FILE_MAX 8192 /* bytes; the longest entry has half of that */
 
 /**
  * journal_parse() - read the text of an entry

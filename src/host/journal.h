@@ -22,12 +22,28 @@
 #include "host/inventory.h"
 
 /**
+ * struct journal_mem - a virtio-mem device of the guest, before that was first changed
+ * @requested_bytes, @bytes: that it was to have plugged, and that it had
+ */
+struct journal_mem {
+	char id[INVENTORY_ID_MAX];
+	uint64_t requested_bytes;
+	uint64_t bytes;
+};
+
+/** struct journal_mems - those that have an id, and so can be asked for another size */
+struct journal_mems {
+	struct journal_mem devices[INVENTORY_VIRTIO_MEMS_MAX];
+	size_t n;
+};
+
+/**
  * struct journal_entry - one guest
  * @vm: its name
  * @qmp: path of the QMP socket
  * @uuid: of the machine; ""
  * @pid, @start_ticks, @boot_id: QEMU's process
- * @original_bytes: what the balloon left the guest before it was first changed
+ * @original_bytes: the guest's size before it was first changed
  * @target_bytes: the last target that was set
  * @stats_path: QOM path of the balloon device whose statistics were turned on; "": they were not
  * @stats_seconds: guest-stats-polling-interval before that
@@ -43,6 +59,7 @@ struct journal_entry {
 	uint64_t target_bytes;
 	char stats_path[INVENTORY_QOM_MAX];
 	uint64_t stats_seconds;
+	struct journal_mems mems;
 };
 
 /**

@@ -173,6 +173,7 @@ static const struct method {
 	  { { "vm", JSON_STRING },
 	    { "size", JSON_STRING },
 	    { "cache", JSON_STRING },
+	    { "by", JSON_STRING },
 	    { "dry_run", JSON_TRUE },
 	    { "no_wait", JSON_TRUE },
 	    { "timeout_sec", JSON_INTEGER },

@@ -31,7 +31,8 @@ struct resize {
 	/* resize-qmp.c */
 	uint64_t command; /* outstanding; 0: none */
 	struct qmp *qmp;  /* that it was sent to */
-	uint64_t set_bytes, former_bytes;
+	struct dial dial;
+	uint64_t set_bytes, unplug_bytes, former_bytes;
 	bool is_set_lost; /* the answer is: it is to be set again */
 
 	/* resize-stats.c: without an agent's reports */
@@ -51,6 +52,7 @@ struct resize {
 	uint64_t evicted_bytes;	   /* by all */
 	bool evicted;
 
+	uint64_t lacking_bytes; /* unplugged when it began */
 	bool host_first_known;
 	uint64_t host_first_bytes;
 	uint64_t order;
@@ -74,8 +76,11 @@ void resize_fail(struct resize *r, const char *reason);
  * resize_set_done() or nothing: a lost command is tried again by the timer. */
 int resize_command(struct resize *r, const char *name, json_t *arguments, qmp_reply_fn *fn);
 void resize_poll(struct resize *r);
-/** resize_set() - ask whether QEMU migrates, write the journal, set a target */
-void resize_set(struct resize *r, uint64_t bytes);
+/** resize_set() - ask whether QEMU migrates, write the journal, set a target; as struct dial_request
+ */
+void resize_set(struct resize *r, uint64_t bytes, uint64_t unplug_bytes);
+/** resize_is_asking() - whether an answer of QEMU's is awaited */
+bool resize_is_asking(const struct resize *r);
 /** resize_set_again() - where its answer was lost. Return: whether it was. */
 bool resize_set_again(struct resize *r);
 void resize_polled(struct resize *r);

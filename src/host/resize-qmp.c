@@ -10,14 +10,17 @@
 #include "host/migrating.h"
 #include "host/resize-parts.h"
 
-/* Below balloon_rules.blind_usec: a late answer is not the end. */
-#define COMMAND_USEC (5 * (uint64_t)USEC_PER_SEC)
-
 void resize_command_cancel(struct resize *r)
 {
 	if (r->command && r->qmp == r->vm->qmp)
 		qmp_cancel(r->qmp, r->command);
 	r->command = 0;
+	dial_cancel(&r->dial, r->vm->qmp);
+}
+
+bool resize_is_asking(const struct resize *r)
+{
+	return r->command || r->dial.command;
 }
 
 /* Whether a command may be sent to whom it is for. Return: 0, -ENOTCONN or -ESTALE. */
@@ -40,7 +43,8 @@ int resize_command(struct resize *r, const char *name, json_t *arguments, qmp_re
 		return e;
 	}
 	r->qmp = r->vm->qmp;
-	return qmp_command(r->qmp, name, arguments, now_usec() + COMMAND_USEC, fn, r, &r->command);
+	return qmp_command(r->qmp, name, arguments, now_usec() + BALLOON_COMMAND_USEC, fn, r,
+			   &r->command);
 }
 
 /* Return: whether QEMU said anything. */
@@ -57,7 +61,7 @@ static bool answered(struct resize *r, const struct qmp_reply *reply)
 static void actual_see(struct resize *r, int64_t actual)
 {
 	const struct inventory *inv = r->vm->inventory;
-	uint64_t memory = inv ? inv->memory_bytes : r->goal.memory_bytes;
+	uint64_t memory = inv ? inventory_most_bytes(inv) : r->goal.memory_bytes;
 
 	r->seen.actual_known = actual > 0 && (uint64_t)actual <= memory;
 	if (r->seen.actual_known)
@@ -65,6 +69,40 @@ static void actual_see(struct resize *r, int64_t actual)
 	else
 		resize_note(r, "the guest claims %lld bytes of %llu: not used", (long long)actual,
 			    (unsigned long long)memory);
+}
+
+/* Until the guest is first changed, what it has is what it had. */
+static void mems_see(struct resize *r, const json_t *value)
+{
+	struct virtio_mems mems;
+
+	virtio_mems_read(value, &mems);
+	if (!r->b->kept)
+		dial_first(&mems, &r->b->mems);
+	dial_plugged(r->b->kept ? &r->b->entry.mems : &r->b->mems, &mems, &r->seen.plugged);
+	/* QEMU's account leaves that out. */
+	r->seen.actual_bytes += plugged_bytes(&r->seen.plugged);
+}
+
+static void on_mems(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
+{
+	struct resize *r = userdata;
+
+	(void)qmp;
+	if (!answered(r, reply))
+		return;
+	if (reply->result < 0) {
+		resize_fail(r, reply->error);
+		return;
+	}
+	mems_see(r, reply->value);
+	resize_polled(r);
+}
+
+static bool has_mems(const struct resize *r)
+{
+	return (r->vm->inventory && r->vm->inventory->n_virtio_mems) ||
+	       (r->b->kept && r->b->entry.mems.n);
 }
 
 static void on_polled(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
@@ -85,6 +123,11 @@ static void on_polled(struct qmp *qmp, const struct qmp_reply *reply, void *user
 		r->seen.actual_known = false;
 		resize_note(r, "QEMU's account of the guest's size is no number");
 	}
+	if (has_mems(r)) {
+		(void)resize_command(r, "query-memory-devices", NULL, on_mems);
+		return;
+	}
+	r->b->mems.n = r->b->kept ? r->b->mems.n : 0;
 	resize_polled(r);
 }
 
@@ -125,15 +168,15 @@ bool resize_set_again(struct resize *r)
 	if (now_usec() > r->seen.answered_usec + balloon_rules_default.blind_usec)
 		set_failed(r, "QEMU does not answer");
 	else if (r->vm->qmp && qmp_is_ready(r->vm->qmp))
-		resize_set(r, r->set_bytes);
+		resize_set(r, r->set_bytes, r->unplug_bytes);
 	return true;
 }
 
-static void on_set(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
+static void on_set(struct dial *dial, const struct qmp_reply *reply, void *userdata)
 {
 	struct resize *r = userdata;
 
-	(void)qmp;
+	(void)dial;
 	if (!answered(r, reply)) {
 		set_lost(r);
 		return;
@@ -144,8 +187,8 @@ static void on_set(struct qmp *qmp, const struct qmp_reply *reply, void *userdat
 		set_failed(r, reply->error);
 		return;
 	}
-	log_info("%s: balloon target %.1f MiB", r->vm->config.name,
-		 (double)r->set_bytes / (1 << 20));
+	log_info("%s: target %.1f MiB%s", r->vm->config.name, (double)r->set_bytes / (1 << 20),
+		 r->unplug_bytes ? ", by virtio-mem" : "");
 	r->settle_until_usec = now_usec() + balloon_rules_default.settle_usec;
 	if (!r->is_ending)
 		resize_set_done(r);
@@ -153,11 +196,15 @@ static void on_set(struct qmp *qmp, const struct qmp_reply *reply, void *userdat
 
 static void target_set(struct resize *r)
 {
+	struct dial_request request = { .entry = &r->b->entry,
+					.command_usec = BALLOON_COMMAND_USEC };
 	int e = qemu_check(r);
 
 	/* A guest that boots meanwhile has its original size, and keeps it. */
-	if (r->seen.restarted && r->set_bytes < r->goal.original_bytes)
+	if (r->seen.restarted && r->set_bytes < r->goal.original_bytes) {
 		r->set_bytes = r->end.bytes = r->goal.original_bytes;
+		r->unplug_bytes = 0;
+	}
 	r->former_bytes = r->b->kept ? balloon_target(r->b) : r->goal.original_bytes;
 	if (e >= 0)
 		e = balloon_keep(r->b, r->goal.original_bytes, r->set_bytes);
@@ -173,9 +220,9 @@ static void target_set(struct resize *r)
 		set_failed(r, "the journal cannot be written");
 		return;
 	}
-	e = resize_command(r, "balloon", json_pack("{sI}", "value", (json_int_t)r->set_bytes),
-			   on_set);
-	if (e < 0 && e != -ESTALE)
+	request.bytes = r->set_bytes;
+	request.unplug_bytes = r->unplug_bytes;
+	if (dial_set(&r->dial, r->vm->qmp, &request, on_set, r) < 0)
 		set_lost(r);
 }
 
@@ -205,11 +252,12 @@ static void on_migrate(struct qmp *qmp, const struct qmp_reply *reply, void *use
 		resize_decide(r);
 }
 
-void resize_set(struct resize *r, uint64_t bytes)
+void resize_set(struct resize *r, uint64_t bytes, uint64_t unplug_bytes)
 {
 	int e;
 
 	r->set_bytes = bytes;
+	r->unplug_bytes = unplug_bytes;
 	r->is_set_lost = false;
 	e = resize_command(r, "query-migrate", NULL, on_migrate);
 	if (e < 0 && e != -ESTALE)

@@ -14,7 +14,7 @@ static const char *stage(const struct resize *r)
 	case BALLOON_PHASE_EVICT:
 		return "evict";
 	case BALLOON_PHASE_STEP:
-		return "inflate";
+		return r->run.is_unplugging ? "unplug" : "inflate";
 	case BALLOON_PHASE_GROW:
 		return "deflate";
 	case BALLOON_PHASE_CALM:
@@ -66,6 +66,13 @@ static void returned_see(const struct resize *r, struct balloon_result *result)
 		result->returned_bytes = r->host_first_bytes > now ? r->host_first_bytes - now : 0;
 }
 
+static uint64_t unplugged(const struct resize *r)
+{
+	uint64_t lacking = plugged_lacking_bytes(&r->seen.plugged);
+
+	return lacking > r->lacking_bytes ? lacking - r->lacking_bytes : 0;
+}
+
 static struct balloon_result result_of(struct resize *r)
 {
 	struct balloon_result result = {
@@ -78,9 +85,11 @@ static struct balloon_result result_of(struct resize *r)
 		.target_bytes = r->b->kept ? balloon_target(r->b) : 0,
 		.floor = r->run.floor,
 		.cache = r->goal.cache,
+		.by = r->goal.by,
 		.agent = r->goal.cache != BALLOON_CACHE_OFF && r->seen.can_evict,
 		.state = r->is_ending ? r->end.state : BALLOON_RUNNING,
 		.evicted_bytes = r->evicted_bytes,
+		.unplugged_bytes = unplugged(r),
 		.steps = r->run.steps,
 		.usec = now_usec() - r->started_usec,
 		.dry_run = r->request.dry_run,
@@ -147,9 +156,10 @@ void resize_reply_begun(struct resize *r)
 		return;
 	result = result_of(r);
 	ledger_tell(r, &result);
-	log_notice("order %" PRIu64 ": balloon %s: from %.1f MiB to %.1f MiB, cache %s", r->order,
+	log_notice("order %" PRIu64 ": balloon %s: from %.1f MiB to %.1f MiB, cache %s, by %s", r->order,
 		   r->vm->config.name, (double)result.from_bytes / (1 << 20),
-		   (double)result.asked_bytes / (1 << 20), balloon_cache_name(result.cache));
+		   (double)result.asked_bytes / (1 << 20), balloon_cache_name(result.cache),
+		   balloon_by_name(result.by));
 	if (r->request.no_wait && r->call)
 		call_reply(TAKE_PTR(r->call), balloon_result_json(&result));
 }

@@ -55,9 +55,14 @@ struct resize *resize_free(struct resize *r)
 	return NULL;
 }
 
+/* With all plugged in that the operator gave it. */
 static uint64_t memory_bytes(const struct resize *r)
 {
-	return r->vm->inventory ? r->vm->inventory->memory_bytes : r->goal.memory_bytes;
+	const struct balloon *b = r->b;
+
+	return r->vm->inventory ? dial_most_bytes(r->vm->inventory,
+						  b->kept ? &b->entry.mems : &b->mems)
+				: r->goal.memory_bytes;
 }
 
 static uint64_t floor_config(const struct resize *r)
@@ -180,7 +185,7 @@ static void end_begin(struct resize *r, enum balloon_phase phase)
 	resize_evict_end(r);
 	refusal_see(r, phase);
 	if (r->end.set)
-		resize_set(r, r->end.bytes);
+		resize_set(r, r->end.bytes, 0);
 	else
 		resize_end_now(r);
 }
@@ -190,7 +195,7 @@ void resize_decide(struct resize *r)
 	enum balloon_phase phase = r->run.phase;
 	struct balloon_next next;
 
-	if (r->is_ending || r->command || r->is_set_lost)
+	if (r->is_ending || resize_is_asking(r) || r->is_set_lost)
 		return;
 	see(r, now_usec());
 	balloon_next(RULES, &r->goal, &r->run, &r->seen, &next);
@@ -201,7 +206,7 @@ void resize_decide(struct resize *r)
 		resize_evict(r, next.bytes);
 		break;
 	case BALLOON_SET:
-		resize_set(r, next.bytes);
+		resize_set(r, next.bytes, next.unplug_bytes);
 		break;
 	case BALLOON_END:
 		r->end = next;
@@ -233,6 +238,32 @@ static void refuse(struct resize *r, const char *code, const char *what)
 	resize_fail(r, what);
 }
 
+/* What no virtio-mem device can do is not begun by one. */
+static enum balloon_by by_of(const struct resize *r)
+{
+	const struct inventory *inv = r->vm->inventory;
+
+	if (r->request.by != BALLOON_BY_AUTO)
+		return r->request.by;
+	if (r->request.cache == BALLOON_CACHE_ONLY)
+		return BALLOON_BY_PAGES;
+	return inv && inv->vfio ? BALLOON_BY_SUPERPAGES : BALLOON_BY_AUTO;
+}
+
+/* By superpages alone it gives whole blocks, and no more than it is asked for. */
+static uint64_t whole_blocks(struct resize *r, uint64_t actual, uint64_t wanted)
+{
+	const struct plugged_device *fullest = plugged_fullest(&r->seen.plugged);
+	uint64_t bytes = actual - wanted;
+
+	if (by_of(r) != BALLOON_BY_SUPERPAGES || wanted >= actual || !fullest ||
+	    bytes % fullest->block_bytes == 0)
+		return wanted;
+	resize_note(r, "by superpages it gives whole blocks, of %.1f MiB",
+		    (double)fullest->block_bytes / (1 << 20));
+	return actual - bytes / fullest->block_bytes * fullest->block_bytes;
+}
+
 /* The first look tells what a relative size is relative to. */
 static void begin(struct resize *r)
 {
@@ -257,6 +288,7 @@ static void begin(struct resize *r)
 		refuse(r, "invalid", text);
 		return;
 	}
+	wanted = whole_blocks(r, actual, wanted);
 	r->goal = (struct balloon_goal){
 		.wanted_bytes = wanted,
 		.original_bytes = original,
@@ -264,6 +296,7 @@ static void begin(struct resize *r)
 		.memory_bytes = memory,
 		.floor_config_bytes = floor_config(r),
 		.cache = r->request.cache,
+		.by = by_of(r),
 		.deadline_usec = r->started_usec + r->request.timeout_usec,
 		.deflate_on_oom = r->vm->inventory && r->vm->inventory->deflate_on_oom,
 		.plan_only = r->request.dry_run,
@@ -274,6 +307,7 @@ static void begin(struct resize *r)
 		return;
 	}
 	r->is_begun = true;
+	r->lacking_bytes = plugged_lacking_bytes(&r->seen.plugged);
 	r->host_first_known = vm_resident_bytes(r->vm, &r->host_first_bytes) >= 0;
 	if (!r->host_first_known)
 		resize_note(r,
@@ -285,6 +319,7 @@ static void begin(struct resize *r)
 		r->b->guard.restarted_usec = r->b->guard.resume_bytes = 0;
 		r->b->wanted_bytes = wanted;
 		r->b->wanted_cache = r->request.cache;
+		r->b->wanted_by = r->request.by;
 	}
 	resize_decide(r);
 }
@@ -316,7 +351,7 @@ void resize_set_done(struct resize *r)
 
 static void ending_look(struct resize *r, uint64_t now)
 {
-	if (r->command)
+	if (resize_is_asking(r))
 		return;
 	if (!is_settled(r) && now < r->settle_until_usec)
 		resize_poll(r);
@@ -341,14 +376,14 @@ static int on_look(sd_event_source *s, uint64_t usec, void *userdata)
 	(void)sd_event_source_set_time_relative(s, LOOK_USEC);
 	(void)sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
 	resize_evict_look(r, now);
-	if (!r->command && resize_set_again(r))
+	if (!resize_is_asking(r) && resize_set_again(r))
 		return 0;
 	if (r->is_ending)
 		ending_look(r, now);
 	else if (!r->vm->qmp || !qmp_is_ready(r->vm->qmp) ||
 		 now > r->seen.answered_usec + RULES->blind_usec)
 		blind_look(r);
-	else if (!r->command && !(r->is_begun && resize_stats_due(r)))
+	else if (!resize_is_asking(r) && !(r->is_begun && resize_stats_due(r)))
 		resize_poll(r);
 	return 0;
 }

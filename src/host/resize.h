@@ -18,12 +18,14 @@
 /**
  * struct resize_request - what is wanted
  * @size: of the guest, or the change of it
+ * @by: not BALLOON_BY_SUPERPAGES with BALLOON_CACHE_ONLY
  * @timeout_usec: for all of it
  * @no_wait: the call is answered when it has begun
  */
 struct resize_request {
 	struct size_text size;
 	enum balloon_cache cache;
+	enum balloon_by by;
 	uint64_t timeout_usec;
 	bool dry_run;
 	bool no_wait;

@@ -21,6 +21,7 @@ static void disconnect(struct restore_guest *g)
 	if (g->command)
 		qmp_cancel(g->qmp, g->command);
 	g->command = 0;
+	dial_cancel(&g->dial, g->qmp);
 	if (g->own)
 		g->qmp = qmp_free(g->qmp);
 }
@@ -80,13 +81,18 @@ static void trouble(struct restore_guest *g, const char *text)
 		restore_guest_end(g, RESTORE_FAILED, "%s", text);
 }
 
-static void ask(struct restore_guest *g, const char *command, json_t *arguments, qmp_reply_fn *fn)
+static uint64_t command_deadline(const struct restore_guest *g)
 {
 	uint64_t deadline = now_usec() + COMMAND_USEC;
+
+	return deadline < g->options->deadline_usec ? deadline : g->options->deadline_usec;
+}
+
+static void ask(struct restore_guest *g, const char *command, json_t *arguments, qmp_reply_fn *fn)
+{
+	uint64_t deadline = command_deadline(g);
 	int r;
 
-	if (deadline > g->options->deadline_usec)
-		deadline = g->options->deadline_usec;
 	g->state = RESTORE_ASKING;
 	r = qmp_command(g->qmp, command, arguments, deadline, fn, g, &g->command);
 	if (r < 0)
@@ -124,12 +130,12 @@ static bool refused(struct restore_guest *g, const struct qmp_reply *reply, cons
 	return true;
 }
 
-static void on_set(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
+static void on_set(struct dial *dial, const struct qmp_reply *reply, void *userdata)
 {
 	struct restore_guest *g = userdata;
 	char what[64];
 
-	(void)qmp;
+	(void)dial;
 	if (!answered(g, reply))
 		return;
 	snprintf(what, sizeof(what), "a target of %llu bytes", (unsigned long long)g->next_bytes);
@@ -157,6 +163,19 @@ static void wait_for_migration(struct restore_guest *g)
 		restore_guest_end(g, RESTORE_FAILED, "%s", g->text);
 }
 
+static void set(struct restore_guest *g)
+{
+	const struct dial_request request = {
+		.entry = &g->entry,
+		.bytes = g->next_bytes,
+		.command_usec = command_deadline(g) - now_usec(),
+	};
+
+	g->state = RESTORE_ASKING;
+	if (dial_set(&g->dial, g->qmp, &request, on_set, g) < 0)
+		trouble(g, "the QMP connection is closed");
+}
+
 static void on_migrate(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
 {
 	struct restore_guest *g = userdata;
@@ -167,7 +186,7 @@ static void on_migrate(struct qmp *qmp, const struct qmp_reply *reply, void *use
 	if (reply->result == 0 && is_migrating(reply->value))
 		wait_for_migration(g);
 	else
-		ask(g, "balloon", json_pack("{sI}", "value", (json_int_t)g->next_bytes), on_set);
+		set(g);
 }
 
 void restore_guest_set(struct restore_guest *g, uint64_t bytes)
@@ -218,6 +237,21 @@ static void see_size(struct restore_guest *g, int64_t actual)
 		g->start_bytes = g->now_bytes;
 }
 
+static void on_mems(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
+{
+	struct restore_guest *g = userdata;
+	struct virtio_mems mems;
+	struct plugged plugged;
+
+	(void)qmp;
+	if (!answered(g, reply) || refused(g, reply, "query-memory-devices"))
+		return;
+	virtio_mems_read(reply->value, &mems);
+	dial_plugged(&g->entry.mems, &mems, &plugged);
+	see_size(g, g->balloon_bytes + (int64_t)plugged_bytes(&plugged));
+	restore_stats(g);
+}
+
 static void on_size(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
 {
 	struct restore_guest *g = userdata;
@@ -226,10 +260,18 @@ static void on_size(struct qmp *qmp, const struct qmp_reply *reply, void *userda
 	(void)qmp;
 	if (!answered(g, reply))
 		return;
+	/* What its devices gave they are given back all the same. */
+	if (g->entry.mems.n && is_class(reply, "DeviceNotActive")) {
+		restore_stats(g);
+		return;
+	}
 	if (refused(g, reply, "query-balloon"))
 		return;
 	if (!json_get_i64(reply->value, "actual", &actual)) {
 		restore_guest_end(g, RESTORE_FAILED, "query-balloon: the answer has no size");
+	} else if (g->entry.mems.n) {
+		g->balloon_bytes = actual;
+		ask(g, "query-memory-devices", NULL, on_mems);
 	} else {
 		see_size(g, actual);
 		restore_stats(g);

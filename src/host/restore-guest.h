@@ -3,6 +3,7 @@
 #ifndef PAGEPACT_HOST_RESTORE_GUEST_H
 #define PAGEPACT_HOST_RESTORE_GUEST_H
 
+#include "host/dial.h"
 #include "host/restore.h"
 
 #define RESTORE_TEXT_MAX 1280
@@ -37,6 +38,8 @@ struct restore_guest {
 	struct qmp *qmp;
 	bool own;	  /* the connection */
 	uint64_t command; /* under way; 0: none */
+	struct dial dial;
+	int64_t balloon_bytes; /* of its size */
 	uint64_t next_bytes;
 	bool stats_failed;
 	bool migrates; /* the target is set after that, if it ends in time */

@@ -23,6 +23,14 @@ void look_leave(struct look *l, uint64_t bytes)
 	l->next->bytes = (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
 }
 
+void look_set(struct look *l, uint64_t bytes)
+{
+	l->run->target_bytes = bytes;
+	l->run->is_set = false;
+	l->next->act = BALLOON_SET;
+	l->next->bytes = bytes;
+}
+
 void look_phase(struct look *l, enum balloon_phase phase)
 {
 	l->run->phase = phase;

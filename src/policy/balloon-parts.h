@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What balloon.c (phases) and balloon-end.c (how a resize ends) share, and nobody else. */
+/* What balloon.c (phases), balloon-unplug.c (steps by virtio-mem) and balloon-end.c (how a resize
+ * ends) share, and nobody else. */
 #ifndef PAGEPACT_POLICY_BALLOON_PARTS_H
 #define PAGEPACT_POLICY_BALLOON_PARTS_H
 
@@ -34,7 +35,33 @@ void look_end(struct look *l, enum balloon_state state, const char *format, ...)
 /** look_leave() - of a look_end(): the target to be set first */
 void look_leave(struct look *l, uint64_t bytes);
 
+/** look_set() - decide for a target */
+void look_set(struct look *l, uint64_t bytes);
+
 void look_phase(struct look *l, enum balloon_phase phase);
+
+/** look_step() - begin a step that takes so much, by pages unless it is said to be otherwise */
+void look_step(struct look *l, uint64_t bytes);
+
+/**
+ * look_unplug() - begin a step by virtio-mem, where there is one to be had
+ * @bytes: that are left to take
+ *
+ * Return: whether there was, or that was the end.
+ */
+bool look_unplug(struct look *l, uint64_t bytes);
+
+/**
+ * look_pages() - how much of what is left to take the balloon can
+ *
+ * A target leaves out what is plugged in, so the balloon cannot be told to take more than the rest.
+ *
+ * Return: 0: that was the end.
+ */
+uint64_t look_pages(struct look *l, uint64_t bytes);
+
+/** look_unplug_end() - such a step stalls: what was not unplugged stays */
+void look_unplug_end(struct look *l);
 
 /** look_undo_step() - of a look_end(): give the last step back, and leave the guest alone */
 void look_undo_step(struct look *l);

@@ -34,6 +34,13 @@ const char *balloon_cache_name(enum balloon_cache cache)
 	return names[cache];
 }
 
+const char *balloon_by_name(enum balloon_by by)
+{
+	static const char *const names[] = { "auto", "superpages", "pages" };
+
+	return names[by];
+}
+
 const char *balloon_state_name(enum balloon_state state)
 {
 	static const char *const names[] = {
@@ -41,6 +48,8 @@ const char *balloon_state_name(enum balloon_state state)
 		[BALLOON_REACHED] = "reached",
 		[BALLOON_FLOOR] = "floor",
 		[BALLOON_CACHE_ENDED] = "cache_ended",
+		[BALLOON_SUPERPAGES_ENDED] = "superpages_ended",
+		[BALLOON_PAGES_ENDED] = "pages_ended",
 		[BALLOON_STALLED] = "stalled",
 		[BALLOON_PRESSURE] = "pressure",
 		[BALLOON_TIMEOUT] = "timeout",
@@ -140,20 +149,18 @@ static void floor_end(struct look *l)
 		 MIB(l->goal->wanted_bytes), MIB(l->run->floor.bytes), text);
 }
 
-static void step_set(struct look *l, uint64_t bytes)
+void look_step(struct look *l, uint64_t bytes)
 {
 	struct balloon_run *run = l->run;
 
 	run->step_from_bytes = l->seen->actual_bytes;
-	run->target_bytes = run->step_from_bytes - bytes;
 	run->step_base = l->seen->report;
 	run->low_actual_bytes = l->seen->actual_bytes;
 	run->low_host_bytes = l->seen->host_bytes;
-	run->is_set = false;
+	run->is_unplugging = false;
 	run->steps++;
 	look_phase(l, BALLOON_PHASE_STEP);
-	l->next->act = BALLOON_SET;
-	l->next->bytes = run->target_bytes;
+	look_set(l, run->step_from_bytes - bytes);
 }
 
 static void grow_set(struct look *l)
@@ -161,12 +168,11 @@ static void grow_set(struct look *l)
 	struct balloon_run *run = l->run;
 
 	run->step_from_bytes = run->low_actual_bytes = l->seen->actual_bytes;
-	run->target_bytes = l->goal->wanted_bytes;
-	run->is_set = false;
 	run->steps++;
 	look_phase(l, BALLOON_PHASE_GROW);
-	l->next->act = BALLOON_SET;
-	l->next->bytes = run->target_bytes;
+	/* What is too much of a block is taken by the balloon once that is there. */
+	look_set(l, plugged_whole_bytes(&l->seen->plugged, l->goal->original_bytes,
+					l->goal->wanted_bytes));
 }
 
 /* What may still be taken, by the last report; 0: that was the end. */
@@ -209,13 +215,18 @@ static void calm(struct look *l)
 		}
 		return;
 	}
+	if (look_unplug(l, bytes))
+		return;
+	bytes = look_pages(l, bytes);
+	if (!bytes)
+		return;
 	l->run->step_bytes = look_least(bytes, l->rules->step_bytes);
 	if (l->goal->cache == BALLOON_CACHE_OFF || !seen->can_evict) {
 		if (l->goal->cache == BALLOON_CACHE_ONLY)
 			look_end(l, BALLOON_FAILED,
 				 "its agent has gone: what is clean is not known");
 		else
-			step_set(l, l->run->step_bytes);
+			look_step(l, l->run->step_bytes);
 		return;
 	}
 	look_phase(l, BALLOON_PHASE_EVICT);
@@ -289,7 +300,7 @@ static void evict(struct look *l)
 		}
 		bytes = look_least(bytes, whole);
 	}
-	step_set(l, bytes);
+	look_step(l, bytes);
 }
 
 /* The host holds no more than the guest has: what the balloon took did come back. */
@@ -369,7 +380,11 @@ static void step(struct look *l)
 	progress_see(l);
 	if (l->seen->actual_known && l->seen->actual_bytes <= run->target_bytes && is_confirmed(l))
 		look_phase(l, BALLOON_PHASE_CALM);
-	else if (l->seen->answered_usec >= run->progress_usec + l->rules->stall_usec)
+	else if (l->seen->answered_usec < run->progress_usec + l->rules->stall_usec)
+		return;
+	else if (run->is_unplugging && l->seen->actual_known)
+		look_unplug_end(l);
+	else
 		stall_end(l);
 }
 
@@ -381,6 +396,8 @@ static void grow(struct look *l)
 	if (look_owner(l) || !l->seen->actual_known)
 		return;
 	if (l->seen->actual_bytes >= run->target_bytes) {
+		if (run->target_bytes != l->goal->wanted_bytes)
+			look_leave(l, l->goal->wanted_bytes);
 		look_end(l, BALLOON_REACHED, "done");
 		return;
 	}

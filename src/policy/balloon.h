@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How a guest is brought to another size by its balloon: what to do next, from what is seen. No
- * I/O, no clock, no log.
+ * How a guest is brought to another size, by its balloon and by its virtio-mem devices: what to do
+ * next, from what is seen. No I/O, no clock, no log.
  *
  * How it works
  *
@@ -13,6 +13,12 @@
  * that did to the guest is seen and undone. A guest that falls silent is taken for one in trouble.
  * To grow is one step, GROW, and always allowed.
  *
+ * One step moves one device: superpages are unplugged while a virtio-mem device has whole blocks of
+ * what is left to take, then pages are taken by the balloon. Nothing is evicted before an
+ * unplugging: the guest's kernel drops what is clean and unmapped in the blocks by itself
+ * (alloc_contig_range()), and moves the rest. A guest that cannot empty a block tries again after
+ * 50 s (virtio_mem.c): what it did not unplug within a stall's time it may keep, and pages go on.
+ *
  * What is seen of `actual` and in reports is the guest's word. It may stop a resize and it may send
  * one on that the host's own view would have stopped, which hurts that guest alone.
  */
@@ -22,6 +28,7 @@
 #include <stddef.h>
 
 #include "policy/balloon-floor.h"
+#include "policy/plugged.h"
 
 #define BALLOON_REASON_MAX 240
 
@@ -32,11 +39,20 @@ enum balloon_cache {
 	BALLOON_CACHES,
 };
 
+enum balloon_by {
+	BALLOON_BY_AUTO,       /* superpages, and pages for the rest */
+	BALLOON_BY_SUPERPAGES, /* virtio-mem alone */
+	BALLOON_BY_PAGES,      /* the balloon alone */
+	BALLOON_BYS,
+};
+
 enum balloon_state {
 	BALLOON_RUNNING,
 	BALLOON_REACHED,
 	BALLOON_FLOOR,	     /* the size asked for is below it, by the last report */
 	BALLOON_CACHE_ENDED, /* of BALLOON_CACHE_ONLY: nothing clean is left */
+	BALLOON_SUPERPAGES_ENDED, /* of BALLOON_BY_SUPERPAGES: no block is left that could be had */
+	BALLOON_PAGES_ENDED,	  /* the balloon holds all that it can */
 	BALLOON_STALLED,
 	BALLOON_PRESSURE,
 	BALLOON_TIMEOUT,
@@ -48,8 +64,9 @@ enum balloon_state {
 	BALLOON_STATES,
 };
 
-/** balloon_cache_name(), balloon_state_name() - stable, snake_case */
+/** balloon_cache_name(), balloon_by_name(), balloon_state_name() - stable, snake_case */
 const char *balloon_cache_name(enum balloon_cache cache);
+const char *balloon_by_name(enum balloon_by by);
 const char *balloon_state_name(enum balloon_state state);
 
 /**
@@ -102,6 +119,7 @@ extern const struct balloon_rules balloon_rules_default;
  * @held_bytes: the target that was set before, and that QEMU goes by whatever size the guest has; 0:
  * none of ours
  * @floor_config_bytes: as for balloon_floor()
+ * @by: not SUPERPAGES with BALLOON_CACHE_ONLY: the guest's kernel chooses what it drops of a block
  * @deadline_usec: CLOCK_MONOTONIC
  * @deflate_on_oom: the guest may take pages back by itself
  * @plan_only: end after LOOK
@@ -113,6 +131,7 @@ struct balloon_goal {
 	uint64_t memory_bytes;
 	uint64_t floor_config_bytes;
 	enum balloon_cache cache;
+	enum balloon_by by;
 	uint64_t deadline_usec;
 	bool deflate_on_oom;
 	bool plan_only;
@@ -123,6 +142,7 @@ struct balloon_goal {
  * @answered_usec: when QEMU last answered anything
  * @actual_known: @actual_bytes is within the guest's memory; the guest writes it
  * @host_known: @host_bytes of the guest's memory are held by the host, by its own account
+ * @plugged: its virtio-mem devices, by QEMU's account
  * @report: the last one
  * @reporting: another one can be had, from whom it has been since @reporting_since_usec
  * @can_evict: there is a live agent that frees memory
@@ -137,6 +157,7 @@ struct balloon_seen {
 	uint64_t actual_bytes;
 	bool host_known;
 	uint64_t host_bytes;
+	struct plugged plugged;
 	struct balloon_report report;
 	bool reporting;
 	uint64_t reporting_since_usec;
@@ -165,6 +186,8 @@ enum balloon_phase {
  * @floor: by the last report
  * @target_bytes: the last one that was set; 0: none was
  * @step_from_bytes: the size before the last step
+ * @is_unplugging: this step is by virtio-mem
+ * @is_unplugged: no more can be had by that
  * @is_set: QEMU has taken the target of this step
  * @steps: targets set towards the goal
  */
@@ -178,6 +201,7 @@ struct balloon_run {
 	uint64_t step_bytes;
 	uint64_t low_actual_bytes, low_host_bytes;
 	struct balloon_report base, step_base;
+	bool is_unplugging, is_unplugged;
 	bool is_set;
 	unsigned steps;
 };
@@ -185,7 +209,7 @@ struct balloon_run {
 enum balloon_act {
 	BALLOON_WAIT,  /* look again soon */
 	BALLOON_EVICT, /* have the agent free @bytes; then look again */
-	BALLOON_SET,   /* set the target to @bytes; then look again */
+	BALLOON_SET,   /* set the target to @bytes; then look again. @unplug_bytes: by that */
 	BALLOON_END,   /* in @state; if @set, set the target to @bytes first */
 };
 
@@ -199,6 +223,7 @@ enum balloon_act {
 struct balloon_next {
 	enum balloon_act act;
 	uint64_t bytes;
+	uint64_t unplug_bytes;
 	bool set;
 	enum balloon_state state;
 	bool quarantine;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory that a virtio-mem device plugs into a stock guest: how it comes back, and that the daemon sees all of it."""
 import json
+import signal
 
 import pytest
 
@@ -10,6 +11,7 @@ from lab import process, stream
 from lab.guest import Guest
 from lab.process import wait_for
 from matrix import kernels, machines
+from restoring import restore
 from test_agent import PROBE, agent_path
 
 MIB = 1 << 20
@@ -76,6 +78,42 @@ def test_what_is_unplugged_comes_back_whole(machine):
     assert held - machine.guest.ram_resident_bytes() >= 0.9 * STEP
     assert machine.cached(*top) == 0 and machine.cached(*rest) >= 0.9 * before[1]
     machine.request(PLUGGED)
+
+
+def test_the_dial(machine, folder):
+    """`pagepact balloon`: superpages first and the rest by pages; all comes back, in whatever way it is asked for."""
+    home = folder / f"{machine.guest.name}-dial"
+    home.mkdir()
+    daemon = d.Daemon(home).add("alpha", machine.guest.qmp_path, machine.guest.agent_path, act=True)
+
+    def resize(size, **more):
+        reply = daemon.call("balloon", 120, vm="alpha", size=str(size), **more)
+        assert "error" not in reply, reply
+        return reply["parameters"]
+    try:
+        daemon.start()
+        daemon.wait_agent("alpha", "live", 20)
+        daemon.wait_vm("alpha", lambda vm: vm["state"] == "running")
+        machine.fill(BASE + PLUGGED)
+        held = machine.guest.ram_resident_bytes()
+        reply = resize(-STEP - MIB)
+        assert reply["state"] == "reached" and reply["unplugged_bytes"] == STEP, reply
+        assert machine.device()["size"] == PLUGGED - STEP and reply["actual_bytes"] == BASE + PLUGGED - STEP - MIB
+        assert held - machine.guest.ram_resident_bytes() >= 0.9 * STEP
+        assert reply["host_returned_bytes"] >= 0.9 * STEP
+        reply = resize("max")
+        assert reply["state"] == "reached" and machine.device()["size"] == PLUGGED, reply
+        assert daemon.vm("alpha")["balloon"]["original_bytes"] is None
+        # A daemon that dies in the midst: the dead-man knows both devices.
+        resize(-STEP - 64 * MIB, no_wait=True)
+        wait_for(lambda: machine.device()["size"] < PLUGGED, 30, "some is unplugged")
+        process.stop(daemon.process, signal.SIGKILL)
+        done = restore(daemon.run, "--now")
+        assert done.returncode == 0, done.stderr
+        wait_for(lambda: machine.device()["size"] == PLUGGED, 60, "all is plugged in again")
+        wait_for(lambda: machine.guest.qmp("query-balloon")["actual"] == BASE, 60, "the balloon holds nothing")
+    finally:
+        process.stop(daemon.process)
 
 
 def test_the_daemon_counts_both_backends(machine, folder):

@@ -201,6 +201,47 @@ class Balloon:
             os.close(self.ram)
 
 
+class Plugged(Balloon):
+    """A part of its memory is plugged in by a virtio-mem device, vm0, of which the guest can empty `loose` bytes."""
+
+    BLOCK = 2 * MIB
+
+    def __init__(self, directory, name, plugged=512 * MIB, **options):
+        self.plugged = self.requested = self.most = plugged
+        self.loose, self.requests = 1 << 40, []
+        super().__init__(directory, name, **options)
+        self.base = self.memory
+        self.memory += plugged  # all that the guest has
+
+    def follow(self):
+        """`size` is what the balloon leaves of the base memory, as QEMU has it; what is plugged in comes on top."""
+        room = int((time.monotonic() - self.moved) * self.rate) // self.BLOCK * self.BLOCK
+        super().follow()
+        goes = min(max(self.plugged - self.requested, 0), room, self.loose)
+        self.loose -= goes
+        self.plugged += min(max(self.requested - self.plugged, 0), room) - goes
+
+    def _answer(self, name, arguments):
+        if name == "query-memory-size-summary":
+            return {"return": {"base-memory": self.base, "plugged-memory": self.plugged}}
+        if name == "query-memory-devices":
+            self.follow()
+            data = {"id": "vm0", "memdev": "/objects/m0", "node": 0, "memaddr": 1 << 32, "block-size": self.BLOCK,
+                    "max-size": self.most, "requested-size": self.requested, "size": self.plugged}
+            return {"return": [{"type": "virtio-mem", "data": data}]}
+        if name == "qom-set" and arguments["property"] == "requested-size":
+            assert arguments["path"] == "/machine/peripheral/vm0" and arguments["value"] % self.BLOCK == 0
+            self.requested = arguments["value"]
+            self.requests.append(self.requested)
+            return {"return": {}}
+        return super()._answer(name, arguments)
+
+    def reset(self):
+        """QEMU unplugs all, and the guest's driver plugs in what is requested, while the balloon's says nothing yet."""
+        self.claim, self.size, self.plugged = self.size, self.base, 0
+        self.emit("RESET", guest=True, reason="guest-reset")
+
+
 class Agent:
     """What an agent says of the guest's memory, and how it frees: `free(bytes)` is the answer, None is silence."""
 
@@ -229,9 +270,9 @@ class Agent:
 class Guest:
     """A scripted guest, attached to a daemon."""
 
-    def __init__(self, daemon, stack, name, agent=None, act=True, attach=True, **options):
+    def __init__(self, daemon, stack, name, agent=None, act=True, attach=True, kind=Balloon, **options):
         self.daemon, self.name, self.said = daemon, name, agent
-        self.balloon = Balloon(daemon.directory, name, **options)
+        self.balloon = kind(daemon.directory, name, **options)
         stack.callback(self.balloon.stop)
         self.agent = None
         if agent:
@@ -354,11 +395,11 @@ def crowd(host, request):
 def place(folder):
     """place(): a daemon of its own, and one guest with a file."""
     with contextlib.ExitStack() as stack:
-        def make(name, more="", agent=None):
+        def make(name, more="", agent=None, kind=Balloon):
             path = Path(folder) / name
             path.mkdir()
             daemon = d.Daemon(path)
-            made = Guest(daemon, stack, "a", agent or Agent(), attach=False)
+            made = Guest(daemon, stack, "a", agent or Agent(), attach=False, kind=kind)
             daemon.add("a", made.balloon.path, made.agent.path, act=True, more=more)
             stack.callback(lambda: process.stop(daemon.process))
             daemon.start()

@@ -78,7 +78,9 @@ def test_bad_parameters(one):
     one.refused(f"-{one.balloon.memory - 249 * MIB}", "refused", "floor is 250.0 MiB")
     one.refused("300M", "invalid", "first, only or off", cache="never")
     one.refused("300M", "invalid", "timeout_sec", timeout_sec=0)
-    one.refused("300M", "invalid", "no such parameter", by="pages")
+    one.refused("300M", "invalid", "no such parameter", how="pages")
+    one.refused("300M", "invalid", "auto, superpages or pages", by="blocks")
+    one.refused("300M", "invalid", "use by pages", by="superpages", cache="only")
     assert one.daemon.call("balloon", vm="nobody", size="1G")["error"] == "not_found"
     assert "not being resized" in one.daemon.call("balloon", vm=one.name, stop=True)["parameters"]["message"]
 
@@ -276,6 +278,7 @@ def test_command_line(guest):
     result = made.daemon.ctl("--json", "balloon", made.name, "+100M", "--timeout", "20")
     assert result.returncode == 0 and json.loads(result.stdout)["actual_bytes"] == memory
     for arguments, code in ((("100M",), 4), (("0",), 2), (("-0",), 2), (("1X",), 2), (("300M", "--cache", "no"), 2),
+                            (("300M", "--by", "no"), 2), (("700M", "--by", "superpages"), 4),
                             (("300M", "--timeout", "-5"), 2), ((), 2), (("--stop", "1G"), 2), (("--stop",), 1),
                             (("300T",), 2)):
         result = made.daemon.ctl("balloon", made.name, *arguments)

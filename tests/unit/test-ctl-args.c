@@ -99,7 +99,7 @@ static void test_signed_numbers(void **state)
 		parse_verb((const char *const[WORDS_MAX]){ "balloon", "a", "--timeout", "-5" },
 			   &ctl, &args),
 		0);
-	assert_string_equal(args.option[3], "-5");
+	assert_string_equal(args.option[4], "-5");
 	assert_int_equal(
 		parse_verb((const char *const[WORDS_MAX]){ "balloon", "a", "-x" }, &ctl, &args),
 		-EINVAL);

@@ -24,6 +24,19 @@ static const struct journal_entry alpha = {
 	.stats_seconds = UINT32_MAX,
 };
 
+/* With two devices, as the second version has them. */
+static struct journal_entry with_mems(void)
+{
+	struct journal_entry entry = alpha;
+
+	strcpy(entry.mems.devices[0].id, "vm0");
+	entry.mems.devices[0].requested_bytes = 512ULL << 20;
+	entry.mems.devices[0].bytes = 510ULL << 20;
+	strcpy(entry.mems.devices[1].id, "vm-1.b_c");
+	entry.mems.n = 2;
+	return entry;
+}
+
 static const char *path_of(const char *name)
 {
 	static char path[256];
@@ -102,6 +115,44 @@ static void test_round_trip(void **state)
 	assert_int_equal(journal_read(runtime, "alpha", &entry), 1);
 }
 
+static void test_mems(void **state)
+{
+	struct journal_entry entry, kept = with_mems();
+	_cleanup_free_ char *text = NULL;
+
+	(void)state;
+	assert_int_equal(journal_write(runtime, &kept), 0);
+	assert_int_equal(journal_read(runtime, "alpha", &entry), 1);
+	assert_memory_equal(&entry, &kept, sizeof(entry));
+	/* As long as it can be. */
+	memset(kept.qmp, '"', sizeof(kept.qmp) - 1);
+	memset(kept.stats_path, '\\', sizeof(kept.stats_path) - 1);
+	kept.qmp[0] = kept.stats_path[0] = '/';
+	for (kept.mems.n = 0; kept.mems.n < ARRAY_SIZE(kept.mems.devices); kept.mems.n++) {
+		struct journal_mem *mem = &kept.mems.devices[kept.mems.n];
+
+		memset(mem->id, 'm', sizeof(mem->id) - 1);
+		mem->requested_bytes = mem->bytes = INT64_MAX;
+	}
+	assert_int_equal(journal_format(&kept, &text), 0);
+	assert_in_range(strlen(text), 1, JOURNAL_FILE_MAX / 2);
+	assert_int_equal(journal_parse(text, strlen(text), &entry), 0);
+	assert_memory_equal(&entry, &kept, sizeof(entry));
+	strcpy(kept.mems.devices[1].id, "a/b");
+	assert_int_equal(journal_write(runtime, &kept), -EINVAL);
+}
+
+/* An older daemon knows the first version alone: whoever has no device is told of in that. */
+static void test_first_version(void **state)
+{
+	_cleanup_free_ char *text = NULL;
+
+	(void)state;
+	assert_int_equal(journal_format(&alpha, &text), 0);
+	assert_non_null(strstr(text, "\"version\": 1,"));
+	assert_null(strstr(text, "virtio_mem"));
+}
+
 static void test_list(void **state)
 {
 	static const char *const names[] = { "zulu", "bravo", "b.new" };
@@ -125,14 +176,14 @@ static void test_list(void **state)
 }
 
 /* A whole entry with one piece of its text replaced. */
-static int parse_changed(const char *from, const char *to)
+static int parse_changed(const struct journal_entry *e, const char *from, const char *to)
 {
 	_cleanup_free_ char *text = NULL;
 	char changed[JOURNAL_FILE_MAX];
 	struct journal_entry entry;
 	char *at;
 
-	assert_int_equal(journal_format(&alpha, &text), 0);
+	assert_int_equal(journal_format(e, &text), 0);
 	at = strstr(text, from);
 	assert_non_null(at);
 	snprintf(changed, sizeof(changed), "%.*s%s%s", (int)(at - text), text, to,
@@ -177,11 +228,45 @@ static void test_strict(void **state)
 	};
 
 	(void)state;
-	assert_int_equal(parse_changed("alpha", "bravo"), 0);
-	assert_int_equal(parse_changed("5c8f0d4e-7f1c-4b7e-9d0e-3f1f4a3b2c1d", ""), 0);
+	assert_int_equal(parse_changed(&alpha, "alpha", "bravo"), 0);
+	assert_int_equal(parse_changed(&alpha, "5c8f0d4e-7f1c-4b7e-9d0e-3f1f4a3b2c1d", ""), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-		if (parse_changed(bad[i][0], bad[i][1]) != -EBADMSG)
+		if (parse_changed(&alpha, bad[i][0], bad[i][1]) != -EBADMSG)
 			fail_msg("%s for %s was taken", bad[i][1], bad[i][0]);
+}
+
+static void test_strict_mems(void **state)
+{
+	static const char *const bad[][2] = {
+		{ "\"version\": 2", "\"version\": 1" },
+		{ "\"version\": 2", "\"version\": 3" },
+		{ "\"vm0\"", "\"\"" },
+		{ "\"vm0\"", "\"0vm\"" },
+		{ "\"vm0\"", "\"vm/0\"" },
+		{ "\"vm0\"", "\"..\"" },
+		{ "\"vm0\"", "7" },
+		{ "536870912", "-1" },
+		{ "536870912", "9223372036854775808" },
+		{ "534773760", "-1" },
+		{ "534773760", "\"1\"" },
+		{ "{\"id\"", "{\"more\": 1, \"id\"" },
+		{ "[{", "[7, {" },
+		{ "[{", "[" },
+	};
+	struct journal_entry entry = with_mems();
+	_cleanup_free_ char *text = NULL;
+	char *at;
+
+	(void)state;
+	assert_int_equal(parse_changed(&entry, "vm0", "vm2"), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (parse_changed(&entry, bad[i][0], bad[i][1]) != -EBADMSG)
+			fail_msg("%s for %s was taken", bad[i][1], bad[i][0]);
+	/* None at all is the first version's to say. */
+	assert_int_equal(journal_format(&entry, &text), 0);
+	at = strstr(text, "[{");
+	strcpy(at, "[]}");
+	assert_int_equal(journal_parse(text, strlen(text), &entry), -EBADMSG);
 }
 
 static void test_damaged(void **state)
@@ -327,6 +412,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_nothing_kept), cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_mems),	     cmocka_unit_test(test_first_version),
+		cmocka_unit_test(test_strict_mems),
 		cmocka_unit_test(test_list),	     cmocka_unit_test(test_strict),
 		cmocka_unit_test(test_damaged),	     cmocka_unit_test(test_cannot_be_kept),
 		cmocka_unit_test(test_no_file),	     cmocka_unit_test(test_no_space),

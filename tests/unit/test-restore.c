@@ -23,6 +23,9 @@ struct machine {
 	uint64_t interval;
 	const char *refuses, *class; /* a command, with a class of errors */
 	const char *hushes;	     /* a command that is never answered */
+	struct journal_mems mems;    /* what its devices are to have, and have */
+	uint64_t requests[8]; /* of any device */
+	size_t n_requests;
 	bool brings_daemon;	     /* one is there once a target is set */
 	unsigned int migrations;     /* times that it says it is being migrated */
 	unsigned int cut_reply;	     /* the reply, from 1, that is cut after cut_bytes; once */
@@ -62,6 +65,34 @@ static void put_process(int pid)
 	test_write(path, "stat", text, strlen(text));
 }
 
+static json_t *mems_json(const struct machine *m)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < m->mems.n; i++) {
+		const struct journal_mem *mem = &m->mems.devices[i];
+
+		json_array_append_new(
+			list,
+			json_pack("{ss s{ss ss sI sI sI sI sI si}}", "type", "virtio-mem", "data",
+				  "id", mem->id, "memdev", "/objects/m", "memaddr",
+				  (json_int_t)(GIB * 4), "block-size", (json_int_t)(2 * MIB),
+				  "max-size", (json_int_t)GIB, "requested-size",
+				  (json_int_t)mem->requested_bytes, "size", (json_int_t)mem->bytes,
+				  "node", 0));
+	}
+	return list;
+}
+
+static struct journal_mem *mem_of(struct machine *m, const char *path)
+{
+	for (size_t i = 0; i < m->mems.n; i++)
+		if (strcmp(path + strlen("/machine/peripheral/"), m->mems.devices[i].id) == 0)
+			return &m->mems.devices[i];
+	fail_msg("no device at %s", path);
+	return NULL;
+}
+
 static json_t *machine_do(struct machine *m, const char *command, json_t *arguments)
 {
 	json_t *value = json_object_get(arguments, "value");
@@ -72,12 +103,21 @@ static json_t *machine_do(struct machine *m, const char *command, json_t *argume
 		m->migrations--;
 		return json_pack("{ss}", "status", "active");
 	}
+	if (strcmp(command, "query-memory-devices") == 0)
+		return mems_json(m);
 	if (strcmp(command, "query-balloon") == 0)
 		return json_pack("{sI}", "actual", (json_int_t)m->actual);
 	if (strcmp(command, "balloon") == 0) {
 		assert_true(m->n_targets < ARRAY_SIZE(m->targets));
 		m->targets[m->n_targets++] = (uint64_t)json_integer_value(value);
 		daemon_there = daemon_there || m->brings_daemon;
+	} else if (strcmp(command, "qom-set") == 0 &&
+		   strcmp(json_string_value(json_object_get(arguments, "property")),
+			  "requested-size") == 0) {
+		mem_of(m, json_string_value(json_object_get(arguments, "path")))->requested_bytes =
+			(uint64_t)json_integer_value(value);
+		assert_true(m->n_requests < ARRAY_SIZE(m->requests));
+		m->requests[m->n_requests++] = (uint64_t)json_integer_value(value);
 	} else if (strcmp(command, "qom-set") == 0) {
 		assert_string_equal(json_string_value(json_object_get(arguments, "property")),
 				    "guest-stats-polling-interval");
@@ -366,6 +406,75 @@ static void test_refusals(void **state)
 	}
 }
 
+/* What it had plugged in: half of that is unplugged, and some is still to be. */
+static struct machine *plugged_start(void)
+{
+	struct machine *m = machine_start();
+
+	strcpy(m->mems.devices[0].id, "vm0");
+	strcpy(m->mems.devices[1].id, "vm1");
+	m->mems.devices[0].requested_bytes = m->mems.devices[0].bytes = 256 * MIB;
+	m->mems.devices[1].requested_bytes = m->mems.devices[1].bytes = 64 * MIB;
+	m->mems.n = 2;
+	m->entry.mems = m->mems;
+	m->mems.devices[0].bytes = 128 * MIB;
+	m->mems.devices[0].requested_bytes = 100 * MIB;
+	m->actual = 640 * MIB - 192 * MIB;
+	return m;
+}
+
+static void test_plugged(void **state)
+{
+	struct machine *m = plugged_start(), *gone = plugged_start(), *bare = plugged_start();
+
+	(void)state;
+	gone->mems.n = 1;
+	bare->refuses = "balloon";
+	bare->class = "DeviceNotActive";
+	restore_them(TEST_WAIT_MSEC);
+	for (size_t i = 0; i < n_machines; i++) {
+		assert_end(&machines[i], RESTORE_DONE, "1073741824");
+		assert_int_equal(machines[i].mems.devices[0].requested_bytes, 256 * MIB);
+	}
+	/* A target leaves out what is plugged in. */
+	assert_int_equal(m->n_targets, 1);
+	assert_int_equal(m->targets[0], GIB - 320 * MIB);
+	assert_int_equal(m->mems.devices[1].requested_bytes, 64 * MIB);
+	assert_int_equal(gone->n_targets, 1);
+	assert_int_equal(gone->targets[0], GIB - 320 * MIB);
+	assert_int_equal(bare->n_targets, 0);
+}
+
+static void test_plugged_without_balloon(void **state)
+{
+	struct machine *m = plugged_start();
+
+	(void)state;
+	m->refuses = "query-balloon";
+	m->class = "DeviceNotActive";
+	restore_them(TEST_WAIT_MSEC);
+	assert_end(m, RESTORE_DONE, "1073741824");
+	assert_int_equal(m->mems.devices[0].requested_bytes, 256 * MIB);
+}
+
+/* By steps, where the host has little room: no more is unplugged, then pages, then blocks. */
+static void test_plugged_in_steps(void **state)
+{
+	struct machine *m = plugged_start();
+
+	(void)state;
+	put_meminfo(4 * GIB, 256 * MIB + 300 * MIB);
+	restore_them(TEST_WAIT_MSEC);
+	assert_end(m, RESTORE_DONE, "1073741824");
+	assert_int_equal(m->n_targets, 3);
+	assert_int_equal(m->targets[0], 448 * MIB);
+	assert_int_equal(m->targets[1], 704 * MIB);
+	assert_int_equal(m->targets[2], 704 * MIB);
+	assert_int_equal(m->n_requests, 2);
+	assert_int_equal(m->requests[0], 128 * MIB);
+	assert_int_equal(m->requests[1], 256 * MIB);
+}
+
 /* Each reply is cut after each of its bytes; the next connection serves. */
 static void test_cut(void **state)
 {
@@ -648,6 +757,9 @@ int main(void)
 		RESTORE(test_ended_process),
 		RESTORE(test_other_listener),
 		RESTORE(test_refusals),
+		RESTORE(test_plugged),
+		RESTORE(test_plugged_without_balloon),
+		RESTORE(test_plugged_in_steps),
 		RESTORE(test_cut),
 		RESTORE(test_silent_peers),
 		RESTORE(test_late),

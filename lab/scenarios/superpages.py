@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Superpages by virtio-mem against pages by the balloon: how fast memory comes back to the host, and goes to the guest again.
+
+The long form takes about half an hour, the short one two minutes; `--seconds N` is how often the part `drift` goes down and up.
+"""
+from lab import stream, superpage_anew, superpage_dial, superpage_native, superpage_times
+from lab.superpage_state import SIZES, Plugged
+
+
+def _boot(lab, kernel, name, **options):
+    guest = lab.guest(name, kernel=kernel, shared_disks=[stream.image()], **SIZES, **options)
+    guest.wait_ready()
+    return Plugged(lab, guest)
+
+
+def _end(lab, report, plugged, name):
+    found = plugged.guest.check_kernel_log()
+    for line in found:
+        report.say(f"  {name}: {line}")
+    lab.guests.pop(plugged.guest.name).kill()
+    return len(found)
+
+
+def _with_guest(lab, report, kernel, parts, **options):
+    """A guest of its own for some parts, unless none of them is wanted."""
+    names = [part.__name__ for part, *_ in parts]
+    if report.only is not None and report.only not in names:
+        report.parts += names
+        return 0
+    plugged = _boot(lab, kernel, f"{names[0]}{len(lab.guests)}", **options)
+    for part, *args in parts:
+        report.part(part, lab, report, plugged, *args)
+    lab.stop_daemon()
+    return _end(lab, report, plugged, names[0])
+
+
+def _dialled(lab, report, plugged):
+    lab.start_daemon()
+    lab.wait_agents()
+    superpage_dial.dial(lab, report, plugged)
+
+
+_dialled.__name__ = "dial"
+
+
+def run(lab, report, kernel):
+    plain = {"agent": None, "append": "init_on_alloc=0"}
+    troubles = _with_guest(lab, report, kernel, [(superpage_times.balloon, "")], agent=None)
+    troubles += _with_guest(lab, report, kernel, [(superpage_times.balloon, "_noinit"), (superpage_times.reporting,),
+                                                  (superpage_dial.drift,)], **plain)
+    troubles += _with_guest(lab, report, kernel, [(_dialled,)])
+    with superpage_anew.huge_pages_allowed() as allowed:
+        report.measure("host_huge_pages_allowed", int(allowed))
+        troubles += _with_guest(lab, report, kernel, [(superpage_anew.anew,)], **plain)
+    report.part(superpage_native.native, lab, report)
+    report.check("kernel_log_troubles", report.measure("kernel_log_troubles", troubles), "== 0")
+    report.print_measures()

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory that was given and given back, when the guest uses it anew: how long that takes, and whether huge pages of the host's
+hold it, where the host's settings allow."""
+import contextlib
+import re
+import statistics
+from pathlib import Path
+
+from lab import workload
+from lab.report import MIB, mib, table
+from lab.superpage_state import STEP
+
+SETTING = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
+TIMES, QUICK_TIMES = 5, 1
+TOUCH = STEP * 3 // 4
+
+
+@contextlib.contextmanager
+def huge_pages_allowed():
+    """For memory that asks for them, as QEMU's does; False where the host's kernel cannot."""
+    if not SETTING.exists():
+        yield False
+        return
+    before = re.search(r"\[(\w+)\]", SETTING.read_text())[1]
+    try:
+        SETTING.write_text("advise")
+        yield True
+    finally:
+        SETTING.write_text(before)
+
+
+def _huge_bytes(guest):
+    """Of the guest's RAM, that the host maps by huge pages."""
+    text = Path(f"/proc/{guest.pid}/smaps").read_text()
+    return sum(int(kb) * 1024 for kb in re.findall(r"^ShmemPmdMapped: +(\d+) kB", text, re.M))
+
+
+def _touched(plugged, gives, rows):
+    """All of the guest's cache goes first, so that what it is given is what it was given back."""
+    gives()
+    workload.drop_caches(plugged.guest)
+    before = _huge_bytes(plugged.guest)
+    seconds = float(plugged.guest.python(workload.source("touch.py"), {"bytes": TOUCH}, 200))
+    huge = _huge_bytes(plugged.guest) - before
+    rows.append((gives.__name__, f"{seconds:.3f}", mib(huge)))
+    plugged.missing = plugged.memory
+    return seconds, huge
+
+
+def anew(lab, report, plugged):
+    report.head(f"{TOUCH // MIB} MiB of anonymous memory, after 256 MiB were given and given back")
+    rows, found = [], {"superpages": [], "pages": []}
+    for _ in range(QUICK_TIMES if lab.quick else TIMES):
+        found["superpages"].append(_touched(plugged, plugged.by_superpages, rows))
+        found["pages"].append(_touched(plugged, plugged.by_pages, rows))
+    for name, each in found.items():
+        report.measure(f"anew_{name}_seconds", statistics.median(seconds for seconds, _ in each))
+        report.measure(f"anew_{name}_host_huge_bytes", statistics.median(huge for _, huge in each))
+    report.say(table(("after", "s", "more in huge pages of the host"), rows))

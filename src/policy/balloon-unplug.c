@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/balloon-parts.h"
+
+/* Whole blocks of what is left to take; 0: by pages. */
+static uint64_t unplug_bytes(const struct look *l, uint64_t bytes)
+{
+	const struct plugged_device *fullest = plugged_fullest(&l->seen->plugged);
+
+	if (!fullest || l->goal->by == BALLOON_BY_PAGES || l->run->is_unplugged)
+		return 0;
+	/* One block is a step, however large. */
+	bytes = look_least(bytes, look_most(l->rules->step_bytes, fullest->block_bytes));
+	return look_least(bytes, fullest->bytes) / fullest->block_bytes * fullest->block_bytes;
+}
+
+static void superpages_end(struct look *l, uint64_t bytes)
+{
+	const struct plugged_device *fullest = plugged_fullest(&l->seen->plugged);
+
+	if (!fullest)
+		look_end(l, BALLOON_SUPERPAGES_ENDED,
+			 "its virtio-mem devices have nothing plugged any more");
+	else if (l->run->is_unplugged)
+		look_end(l, BALLOON_SUPERPAGES_ENDED,
+			 "the guest could not empty another block: what is left in them is in use, "
+			 "and cannot be moved");
+	else
+		look_end(l, BALLOON_SUPERPAGES_ENDED,
+			 "what is left to take, %.1f MiB, is less than a block of %.1f MiB",
+			 MIB(bytes), MIB(fullest->block_bytes));
+}
+
+bool look_unplug(struct look *l, uint64_t bytes)
+{
+	uint64_t whole = unplug_bytes(l, bytes);
+
+	if (whole) {
+		look_step(l, whole);
+		l->run->is_unplugging = true;
+		l->next->unplug_bytes = whole;
+	} else if (l->goal->by == BALLOON_BY_SUPERPAGES) {
+		superpages_end(l, bytes);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+uint64_t look_pages(struct look *l, uint64_t bytes)
+{
+	uint64_t plugged = plugged_bytes(&l->seen->plugged), actual = l->seen->actual_bytes;
+	uint64_t most = actual > plugged + PAGE_BYTES ? actual - plugged - PAGE_BYTES : 0;
+
+	if (most >= bytes || most >= l->rules->step_least_bytes)
+		return look_least(bytes, most);
+	look_end(l, BALLOON_PAGES_ENDED,
+		 "its balloon holds all that it can, which is what the guest has without the "
+		 "%.1f MiB that are plugged in",
+		 MIB(plugged));
+	return 0;
+}
+
+void look_unplug_end(struct look *l)
+{
+	l->run->is_unplugging = false;
+	l->run->is_unplugged = true;
+	look_set(l, look_reached(l));
+}

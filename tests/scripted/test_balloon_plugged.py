@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`pagepact balloon` with guests that have a virtio-mem device: superpages first, and both devices given back."""
+import json
+import signal
+
+from ballooned import MIB, Agent, Plugged, beside, crowd, host, place  # noqa: F401  (fixtures too)
+from daemon import folder  # noqa: F401  (a fixture)
+from lab import process
+from restoring import restore
+
+
+def plugged(guest, **options):
+    return guest(Agent(), kind=Plugged, **options)
+
+
+def settled(balloon):
+    balloon.follow()
+    return balloon.plugged, balloon.size - balloon.base
+
+
+# ---------------------------------------------------------------- which device
+
+
+@beside()
+def test_superpages_first_and_back(guest):
+    made = plugged(guest)
+    memory, balloon = made.balloon.memory, made.balloon
+    reply = made.resize(memory - 600 * MIB)
+    assert reply["state"] == "reached" and reply["by"] == "auto" and reply["actual_bytes"] == memory - 600 * MIB
+    assert reply["unplugged_bytes"] == 512 * MIB and reply["steps"] == 3
+    assert balloon.requests == [256 * MIB, 0] and balloon.targets == [balloon.base - 88 * MIB]
+    assert made.said.frees == [88 * MIB] == [reply["evicted_bytes"]], "what the kernel drops itself is not evicted before"
+    status = made.status()
+    assert (status["original_bytes"], status["target_bytes"]) == (memory, memory - 600 * MIB)
+    entry = json.loads(made.entry())
+    assert entry["virtio_mem"] == [{"id": "vm0", "requested_bytes": 512 * MIB, "bytes": 512 * MIB}]
+    text = made.daemon.call("explain", order=reply["order"])["parameters"]["text"]
+    assert any("512.0 MiB were given as superpages" in line for line in text)
+    assert made.resize(memory - 400 * MIB)["state"] == "reached"
+    assert settled(balloon) == (112 * MIB, 0), "pages come back first"
+    assert made.resize("max")["actual_bytes"] == memory and settled(balloon) == (512 * MIB, 0)
+    assert balloon.requested == 512 * MIB and made.entry() is None
+
+
+@beside()
+def test_pages_alone(guest):
+    made = plugged(guest)
+    reply = made.resize("-300M", by="pages")
+    assert reply["state"] == "reached" and reply["unplugged_bytes"] == 0 and not made.balloon.requests
+    assert settled(made.balloon) == (512 * MIB, -300 * MIB)
+    # By superpages, none of that comes back.
+    assert made.resize("-100M", by="superpages")["state"] == "reached"
+    assert settled(made.balloon) == (412 * MIB, -300 * MIB)
+
+
+@beside()
+def test_superpages_alone(guest):
+    made = plugged(guest, plugged=200 * MIB)
+    reply = made.resize(made.balloon.memory - 101 * MIB, by="superpages")
+    assert reply["state"] == "reached" and reply["asked_bytes"] == made.balloon.memory - 100 * MIB
+    assert any("whole blocks, of 2.0 MiB" in note for note in reply["notes"]) and not made.balloon.targets
+    result = made.daemon.ctl("balloon", made.name, "-300M", "--by", "superpages")
+    assert result.returncode == 1 and "state: superpages_ended" in result.stdout and "nothing plugged" in result.stdout
+    assert "100.0 MiB were given as superpages, by virtio-mem" in result.stdout
+    assert settled(made.balloon) == (0, 0)
+
+
+@beside()
+def test_only_is_by_pages(guest):
+    made = plugged(guest)
+    assert made.resize("-100M", cache="only")["by"] == "pages" and not made.balloon.requests
+
+
+@beside()
+def test_no_device(guest):
+    guest(Agent()).refused("-100M", "refused", "no virtio-mem device", "--by=pages", by="superpages")
+
+
+@beside()
+def test_passed_through(guest):
+    """What pins the guest's memory inhibits the balloon, and not virtio-mem."""
+    made = plugged(guest, attach=False)
+
+    def answer(name, arguments, old=made.balloon._answer):
+        if name == "qom-list" and arguments.get("path") == "/machine/peripheral":
+            return {"return": [{"name": "b", "type": "child<virtio-balloon-pci>"},
+                               {"name": "gpu", "type": "child<vfio-pci>"}]}
+        return old(name, arguments)
+    made.balloon._answer = answer
+    made.attach()
+    made.refused("-100M", "refused", "passed through", "--by=superpages", by="pages")
+    reply = made.resize(made.balloon.memory - 600 * MIB)
+    assert reply["state"] == "superpages_ended" and reply["by"] == "superpages" and not made.balloon.targets
+    assert settled(made.balloon) == (0, 0)
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
+@beside()
+def test_what_cannot_be_emptied(guest):
+    """The guest keeps it, and pages go on; what it could empty later is not asked for any more."""
+    made = plugged(guest)
+    made.balloon.loose = 100 * MIB
+    reply = made.resize("-300M")
+    assert reply["state"] == "reached" and reply["unplugged_bytes"] == 100 * MIB
+    made.balloon.loose = 1 << 40
+    assert settled(made.balloon) == (412 * MIB, -200 * MIB) and made.balloon.requested == 412 * MIB
+
+
+@beside()
+def test_undone(guest):
+    """A guest that runs out of memory after a step gets that back, and what was unplugged before stays."""
+    made = plugged(guest)
+    values = made.said.values
+    values["oom_kills"] = 0
+    follow = made.balloon.follow
+
+    def killing():
+        follow()
+        values["oom_kills"] = int(made.balloon.plugged < 200 * MIB)
+    made.balloon.follow = killing
+    reply = made.resize("-500M")
+    assert reply["state"] == "pressure" and "killed 1 of its processes" in reply["reason"]
+    made.balloon.follow = follow
+    assert settled(made.balloon) == (256 * MIB, 0)
+    made.refused("-10M", "refused", "went badly last time")
+
+
+@beside()
+def test_stopped_where_it_is(guest):
+    made = plugged(guest)
+    made.balloon.rate = 40 * MIB
+    made.resize("-400M", no_wait=True)
+    process.wait_for(lambda: made.balloon.plugged < 480 * MIB, 10, "some is unplugged")
+    reply = made.daemon.call("balloon", 20, vm=made.name, stop=True)["parameters"]
+    assert reply["state"] == "stopped"
+    assert made.balloon.plugged + made.balloon.size == reply["actual_bytes"] > made.balloon.memory - 256 * MIB
+    assert made.balloon.requested == made.balloon.plugged
+
+
+@beside()
+def test_somebody_else(guest):
+    """Who asks the device for less is another owner: what the guest had is not set any more."""
+    made = plugged(guest)
+    made.resize("-100M")
+    seen = len(made.balloon.commands)
+    made.balloon.emit("MEMORY_DEVICE_SIZE_CHANGE", id="vm0", size=made.balloon.plugged)
+    # One is the inventory's.
+    process.wait_for(lambda: made.balloon.commands[seen:].count("query-memory-devices") >= 2, 10, "it is seen at rest")
+    made.balloon.requested = 200 * MIB
+    process.wait_for(lambda: made.status()["hands_off_left_usec"], 30, "it is seen")
+    assert made.entry() is None
+    made.refused("-10M", "refused", "somebody else")
+
+
+@beside()
+def test_restarted(guest):
+    """A guest that boots plugs in all that it had at first, and its balloon holds nothing."""
+    made = plugged(guest)
+    made.resize(made.balloon.memory - 600 * MIB)
+    made.balloon.reset()
+    process.wait_for(lambda: settled(made.balloon) == (512 * MIB, 0) and made.balloon.requested == 512 * MIB, 20,
+                     "it has all")
+    process.wait_for(lambda: made.balloon.target == made.balloon.base, 20, "no page is asked for")
+    assert made.status()["resume_bytes"] == made.balloon.memory - 600 * MIB
+
+
+@beside()
+def test_device_that_goes(guest):
+    """The memory of a device that was unplugged is nobody's to give back."""
+    made = plugged(guest)
+    made.resize("-100M")
+    old = made.balloon._answer
+
+    def answer(name, arguments):
+        if name == "query-memory-devices":
+            return {"return": []}
+        return old(name, arguments)
+    made.balloon._answer = answer
+    assert made.resize("max", timeout_sec=8)["state"] in ("stalled", "timeout")
+    assert made.balloon.requests == [412 * MIB]
+
+
+# ---------------------------------------------------------------- who gives it back
+
+
+@beside()
+def test_detached(guest):
+    made = plugged(guest)
+    made.resize(made.balloon.memory - 600 * MIB)
+    made.balloon.rate = 1 << 40
+    assert "error" not in made.detach()
+    assert settled(made.balloon) == (512 * MIB, 0) and made.entry() is None
+
+
+def test_killed_and_taken_over(place):  # noqa: F811
+    """In the midst of a step: whoever comes next knows what the devices had."""
+    made = place("killed", kind=Plugged)
+    made.balloon.rate = 60 * MIB
+    made.resize(made.balloon.memory - 600 * MIB, no_wait=True)
+    process.wait_for(lambda: made.balloon.plugged < 400 * MIB, 20, "some is unplugged")
+    process.stop(made.daemon.process, signal.SIGKILL)
+    made.daemon.start()
+    made.ready()
+    made.balloon.rate = 1 << 40
+    made.daemon.wait_vm("a", lambda vm: vm["balloon"]["original_bytes"] == made.balloon.memory)
+    assert made.resize("max")["state"] == "reached" and settled(made.balloon) == (512 * MIB, 0)
+
+
+def test_killed_and_restored(place):  # noqa: F811
+    """By pagepact-restore, without a daemon."""
+    made = place("restored", kind=Plugged)
+    made.resize(made.balloon.memory - 600 * MIB)
+    process.stop(made.daemon.process, signal.SIGKILL)
+    assert made.entry()
+    done = restore(made.daemon.run, "--now")
+    assert done.returncode == 0, done.stderr
+    made.balloon.rate = 1 << 40
+    assert settled(made.balloon) == (512 * MIB, 0) and made.entry() is None
