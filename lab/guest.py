@@ -59,12 +59,13 @@ class Guest:
     traced, whether the kernel's trace of its page cache is on, which measures.look() needs and which costs each page that comes or goes;
     balloon_options, more words for the balloon's device; inside, words before QEMU's command line (memory_group.py);
     incoming, whether it waits for a state to go on from (frozen.py); cached_disks, raw images that appear after all
-    others, read only and by the host's cache; reboots, whether QEMU goes on when the machine is reset."""
+    others, read only and by the host's cache; ram_folder, a tmpfs whose files are its memory, at multiples of 2 MiB, in place of
+    memfds (which QEMU 7.2 maps at any page, so that no huge page fits); reboots, whether QEMU goes on when the machine is reset."""
 
     def __init__(self, name, directory, *, memory_mib=1024, plugged_mib=0, kernel="6.1", disk_format="qcow2", extra_disks=(),
                  agent=None, agent_port=True, balloon=True, modules=False, append="", files=None, base=None, smp=1,
                  parallel=False, icount=False, smbios=(), numa=False, agent_conf=None, agent_arguments="", agent_alone=False,
-                 shared_disks=(), traced=True, balloon_options="", inside=(), incoming=False, cached_disks=(), reboots=False):
+                 shared_disks=(), traced=True, balloon_options="", inside=(), incoming=False, cached_disks=(), ram_folder=None, reboots=False):
         if icount and smp != 1:
             raise ValueError("instructions are counted on one CPU only")
         self.name = name
@@ -93,6 +94,7 @@ class Guest:
         self.traced = traced
         self.balloon_options = balloon_options
         self.cached_disks = [Path(p) for p in cached_disks]
+        self.ram_folder = ram_folder
         self.reboots = reboots
         self.inside = list(inside)
         self.incoming = incoming
@@ -181,20 +183,24 @@ class Guest:
         thread = "multi" if self.smp == 1 or self.parallel else "single"
         return ["-accel", f"tcg,thread={thread},tb-size=128", "-cpu", "max", "-smp", smp]
 
+    def _backend(self, ident, size_mib):
+        kind = "memory-backend-memfd"
+        if self.ram_folder:
+            kind = f"memory-backend-file,mem-path={self.ram_folder},align=2M"
+        return f"{kind},id={ident},size={size_mib}M,share=on"
+
     def _memory_arguments(self):
         argv = ["-m", str(self.memory_mib)]
         if self.plugged_mib:
             # The region begins where the rest ends, at a multiple of the kernel's memory blocks.
             argv = ["-m", f"{self.memory_mib},maxmem={2 * (self.memory_mib + self.plugged_mib)}M",
-                    "-object", f"memory-backend-memfd,id=plugged,size={self.plugged_mib}M,share=on",
+                    "-object", self._backend("plugged", self.plugged_mib),
                     "-device", f"virtio-mem-pci,id=plug0,memdev=plugged,requested-size={self.plugged_mib}M"]
         if not self.numa:
-            return argv + ["-object", f"memory-backend-memfd,id=ram,size={self.memory_mib}M,share=on",
-                           "-machine", "pc,memory-backend=ram"]
+            return argv + ["-object", self._backend("ram", self.memory_mib), "-machine", "pc,memory-backend=ram"]
         argv += ["-machine", "pc"]
         for node, size in enumerate((self.memory_mib - self.memory_mib // 2, self.memory_mib // 2)):
-            argv += ["-object", f"memory-backend-memfd,id=ram{node},size={size}M,share=on",
-                     "-numa", f"node,nodeid={node},memdev=ram{node}" + (f",cpus={node}" if self.smp == 2 else "")]
+            argv += ["-object", self._backend(f"ram{node}", size), "-numa", f"node,nodeid={node},memdev=ram{node}" + (f",cpus={node}" if self.smp == 2 else "")]
         return argv
 
     def _arguments(self):
@@ -344,10 +350,11 @@ class Guest:
         self.qmp("cont")
 
     def ram_files(self):
-        """{inode: path} of QEMU's memfds, which are the guest's memory."""
+        """{inode: path} of the files that are the guest's memory: QEMU's memfds, or those of ram_folder."""
+        names = ("/memfd:memory-backend-memfd", *([f"{self.ram_folder}/qemu_back_mem"] if self.ram_folder else []))
         found = {}
         for fd in Path(f"/proc/{self.pid}/fd").iterdir():
-            if os.readlink(fd).startswith("/memfd:memory-backend-memfd"):
+            if os.readlink(fd).startswith(names):
                 found[os.stat(fd).st_ino] = fd
         if not found:
             raise RuntimeError("QEMU has no memfd")

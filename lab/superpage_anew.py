@@ -4,29 +4,28 @@ hold it, where the host's settings allow."""
 import contextlib
 import re
 import statistics
+import subprocess
+import tempfile
 from pathlib import Path
 
 from lab import workload
 from lab.report import MIB, mib, table
 from lab.superpage_state import STEP
 
-SETTING = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
 TIMES, QUICK_TIMES = 5, 1
 TOUCH = STEP * 3 // 4
 
 
 @contextlib.contextmanager
-def huge_pages_allowed():
-    """For memory that asks for them, as QEMU's does; False where the host's kernel cannot."""
-    if not SETTING.exists():
-        yield False
-        return
-    before = re.search(r"\[(\w+)\]", SETTING.read_text())[1]
+def huge_folder(parent):
+    """A file system of its own whose files are held by huge pages, as far as there are some."""
+    folder = Path(tempfile.mkdtemp(prefix="huge-", dir=parent))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "huge=always", "none", folder], check=True)
     try:
-        SETTING.write_text("advise")
-        yield True
+        yield folder
     finally:
-        SETTING.write_text(before)
+        # QEMU may still be about to end.
+        subprocess.run(["umount", "-l", folder], check=True)
 
 
 def _huge_bytes(guest):

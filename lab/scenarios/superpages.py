@@ -49,9 +49,8 @@ def run(lab, report, kernel):
     troubles += _with_guest(lab, report, kernel, [(superpage_times.balloon, "_noinit"), (superpage_times.reporting,),
                                                   (superpage_dial.drift,)], **plain)
     troubles += _with_guest(lab, report, kernel, [(_dialled,)])
-    with superpage_anew.huge_pages_allowed() as allowed:
-        report.measure("host_huge_pages_allowed", int(allowed))
-        troubles += _with_guest(lab, report, kernel, [(superpage_anew.anew,)], **plain)
+    with superpage_anew.huge_folder(lab.directory) as folder:
+        troubles += _with_guest(lab, report, kernel, [(superpage_anew.anew,)], ram_folder=folder, **plain)
     report.part(superpage_native.native, lab, report)
     report.check("kernel_log_troubles", report.measure("kernel_log_troubles", troubles), "== 0")
     report.print_measures()
