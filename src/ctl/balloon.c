@@ -282,8 +282,8 @@ static int balloon_run(const struct ctl *ctl, const struct args *args)
 	json_t *parameters;
 	int64_t seconds = 0;
 
-	if (args->option[OPTION_STOP] && args->n_args == 1 && !cache && !by && !timeout && !dry_run &&
-	    !no_wait)
+	if (args->option[OPTION_STOP] && args->n_args == 1 && !cache && !by && !timeout &&
+	    !dry_run && !no_wait)
 		return stop(ctl, args);
 	if (args->option[OPTION_STOP] || args->n_args < 2) {
 		log_error("balloon: either a size or --stop alone is needed (usage: %s)",
@@ -298,9 +298,9 @@ static int balloon_run(const struct ctl *ctl, const struct args *args)
 		return CTL_USAGE;
 	}
 	mine.timeout_sec = seconds ? (unsigned)seconds + GRACE_SEC : ctl->timeout_sec;
-	parameters =
-		json_pack("{s:s, s:s, s:s*, s:s*, s:b, s:b}", "vm", args->arg[0], "size", args->arg[1],
-			  "cache", cache, "by", by, "dry_run", dry_run, "no_wait", no_wait);
+	parameters = json_pack("{s:s, s:s, s:s*, s:s*, s:b, s:b}", "vm", args->arg[0], "size",
+			       args->arg[1], "cache", cache, "by", by, "dry_run", dry_run,
+			       "no_wait", no_wait);
 	if (parameters && seconds)
 		json_object_set_new(parameters, "timeout_sec", json_integer(seconds));
 	return exchange(&mine, args, parameters, !dry_run && !no_wait);
@@ -309,7 +309,8 @@ static int balloon_run(const struct ctl *ctl, const struct args *args)
 const struct verb verb_balloon = {
 	.name = "balloon",
 	.run = balloon_run,
-	.summary = "bring a guest to another size: superpages first, then page cache by its balloon",
+	.summary =
+		"bring a guest to another size: superpages first, then page cache by its balloon",
 	.cost = "as for free while there is clean page cache to give up; below that, the guest's "
 		"kernel decides what goes",
 	.usage = "pagepact balloon VM SIZE|--stop [--cache HOW] [--by HOW] [--dry-run] [--no-wait] "

@@ -212,7 +212,7 @@ static void print_size(const struct ctl *ctl, const json_t *vm)
 		       size_of(ctl, resize, "asked_bytes", whole));
 	else if (json_is_integer(json_object_get(balloon, "target_bytes")))
 		printf("balloon: %s: has %s of %s; 'pagepact balloon %s max' gives it all back\n",
-		       safe ?: "?", size_of(ctl, balloon, "bytes", actual),
+		       safe ?: "?", size_of(ctl, balloon, "size_bytes", actual),
 		       size_of(ctl, balloon, "original_bytes", whole), safe ?: "?");
 	print_left_alone(safe ?: "?", balloon, "hands_off_left_usec",
 			 "somebody else moves it, left alone");

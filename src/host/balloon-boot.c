@@ -55,7 +55,6 @@ static void on_migrate(struct qmp *qmp, const struct qmp_reply *reply, void *use
 	if (!is_answered(b, reply) || (reply->result == 0 && is_migrating(reply->value)) ||
 	    !b->kept || balloon_keep(b, b->entry.original_bytes, bytes) < 0)
 		return;
-	b->opening = true;
 	request.bytes = bytes;
 	b->opening = dial_set(&b->dial, qmp, &request, on_opened, b) >= 0;
 }
@@ -68,7 +67,6 @@ static void open_try(struct balloon *b)
 		b->open_due = false;
 		return;
 	}
-	b->opening = true;
 	balloon_command(b, "query-migrate", NULL, on_migrate);
 	b->opening = balloon_is_busy(b);
 }
@@ -114,7 +112,8 @@ static bool untold_see(struct balloon *b)
 			balloon_open(b, b->entry.original_bytes);
 		return false;
 	}
-	if (!b->resize && !b->open_due && !balloon_is_busy(b) && inv && inv->running && !inv->migrating)
+	if (!b->resize && !b->open_due && !balloon_is_busy(b) && inv && inv->running &&
+	    !inv->migrating)
 		balloon_command(b, "query-balloon", NULL, on_booting);
 	return true;
 }

@@ -54,10 +54,10 @@ json_t *balloon_result_json(const struct balloon_result *r)
 		(json_int_t)r->asked_bytes, "original_bytes", known(r->original_bytes),
 		"from_bytes", known(r->from_bytes), "actual_bytes", known(r->actual_bytes),
 		"target_bytes", (json_int_t)r->target_bytes, "floor_bytes", known(r->floor.bytes),
-		"floor_source",
-		balloon_floor_name(r->floor.source), "cache", balloon_cache_name(r->cache), "by",
-		balloon_by_name(r->by), "agent", r->agent, "state", r->dry_run ? NULL : balloon_state_name(r->state), "reason",
-		r->reason, "evicted_bytes", (json_int_t)r->evicted_bytes, "unplugged_bytes",
+		"floor_source", balloon_floor_name(r->floor.source), "cache",
+		balloon_cache_name(r->cache), "by", balloon_by_name(r->by), "agent", r->agent,
+		"state", r->dry_run ? NULL : balloon_state_name(r->state), "reason", r->reason,
+		"evicted_bytes", (json_int_t)r->evicted_bytes, "unplugged_bytes",
 		(json_int_t)r->unplugged_bytes, "host_returned_bytes",
 		r->returned_known ? json_integer((json_int_t)r->returned_bytes) : json_null(),
 		"steps", (int)r->steps, "usec", (json_int_t)r->usec, "dry_run", r->dry_run, "notes",
@@ -82,7 +82,8 @@ void balloon_result_lines(const struct balloon_result *r, json_t *lines)
 			  balloon_floor_name(r->floor.source));
 	} else {
 		lines_add(lines,
-			  "Order %" PRIu64 " (balloon): %s was to have %.1f MiB; it was over before "
+			  "Order %" PRIu64
+			  " (balloon): %s was to have %.1f MiB; it was over before "
 			  "anything was looked at.",
 			  r->order, r->vm, MIB(r->asked_bytes));
 	}

@@ -11,8 +11,8 @@
 #include "host/json-get.h"
 #include "host/resize.h"
 
-#define TICK_USEC    USEC_PER_SEC
-#define WATCH_USEC   (10 * (uint64_t)USEC_PER_SEC)
+#define TICK_USEC  USEC_PER_SEC
+#define WATCH_USEC (10 * (uint64_t)USEC_PER_SEC)
 
 struct balloon *balloons_of(struct manager *m, struct vm *vm)
 {
@@ -159,8 +159,9 @@ static void on_watched_mems(struct qmp *qmp, const struct qmp_reply *reply, void
 	if (reply->result < 0)
 		return;
 	virtio_mems_read(reply->value, &mems);
+	balloon_prune(b, &mems);
 	dial_plugged(&b->entry.mems, &mems, &plugged);
-	owner_see(b, b->watched_bytes + plugged_bytes(&plugged));
+	owner_see(b, b->watched_bytes + plugged_meant_bytes(&plugged));
 }
 
 static void on_watched(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
@@ -263,8 +264,9 @@ static void on_event(struct vm *vm, const char *name, json_t *data, void *userda
 		return;
 	if (strcmp(name, "RESET") == 0)
 		balloon_restarted(b);
-	else if (b->kept && b->entry.mems.n && (strcmp(name, "BALLOON_CHANGE") == 0 ||
-				     strcmp(name, "MEMORY_DEVICE_SIZE_CHANGE") == 0))
+	else if (b->kept && b->entry.mems.n &&
+		 (strcmp(name, "BALLOON_CHANGE") == 0 ||
+		  strcmp(name, "MEMORY_DEVICE_SIZE_CHANGE") == 0))
 		b->watched_usec = 0; /* at the next tick, with its devices */
 	else if (strcmp(name, "BALLOON_CHANGE") == 0 && json_get_i64(data, "actual", &actual) &&
 		 actual >= 0)

@@ -65,7 +65,7 @@ struct balloon {
 	uint64_t command;
 	struct dial dial;
 	uint64_t watched_bytes; /* the balloon's size, while the devices are asked about */
-	bool open_due; /* a target is to be set, for its boot */
+	bool open_due;		/* a target is to be set, for its boot */
 	uint64_t open_bytes;
 	bool settled; /* what the journal says of that QEMU is known */
 	bool opening; /* what is awaited is for that */
@@ -121,6 +121,14 @@ int balloon_keep(struct balloon *b, uint64_t original_bytes, uint64_t target_byt
  */
 int balloon_keep_stats(struct balloon *b, uint64_t original_bytes, const char *path,
 		       uint64_t seconds);
+
+/**
+ * balloon_prune() - of an entry, leave out devices that the machine has no more
+ * @now: all that it has
+ *
+ * QEMU removes one only when nothing is plugged in: what it had once is not owed any more.
+ */
+void balloon_prune(struct balloon *b, const struct virtio_mems *now);
 
 /** balloon_is_untold() - QEMU's account of the size is of before the guest was restarted */
 bool balloon_is_untold(const struct balloon *b);

@@ -34,6 +34,15 @@ void dial_first(const struct virtio_mems *now, struct journal_mems *ret)
 	}
 }
 
+static uint64_t most_of(const struct journal_mem *first, const struct inventory_virtio_mem *now)
+{
+	uint64_t most = now->requested_bytes;
+
+	if (first->requested_bytes > most)
+		most = first->requested_bytes;
+	return first->bytes > most ? first->bytes : most;
+}
+
 uint64_t dial_most_bytes(const struct inventory *inventory, const struct journal_mems *first)
 {
 	uint64_t bytes = inventory->memory_bytes;
@@ -44,9 +53,7 @@ uint64_t dial_most_bytes(const struct inventory *inventory, const struct journal
 		bytes -= mem->bytes;
 		for (size_t j = 0; j < first->n; j++)
 			if (strcmp(first->devices[j].id, mem->id) == 0)
-				bytes += first->devices[j].requested_bytes > mem->requested_bytes
-						 ? first->devices[j].requested_bytes
-						 : mem->requested_bytes;
+				bytes += most_of(&first->devices[j], mem);
 	}
 	return bytes;
 }
@@ -60,6 +67,15 @@ uint64_t dial_first_bytes(const struct journal_mems *first)
 	return bytes;
 }
 
+uint64_t dial_gone_bytes(const struct journal_mems *first, const struct plugged *plugged)
+{
+	uint64_t bytes = dial_first_bytes(first);
+
+	for (size_t i = 0; i < plugged->n; i++)
+		bytes -= plugged->devices[i].first_bytes;
+	return bytes;
+}
+
 void dial_plugged(const struct journal_mems *first, const struct virtio_mems *now,
 		  struct plugged *ret)
 {
@@ -69,6 +85,7 @@ void dial_plugged(const struct journal_mems *first, const struct virtio_mems *no
 
 		if (mem)
 			ret->devices[ret->n++] = (struct plugged_device){
+				.index = (unsigned int)i,
 				.block_bytes = mem->block_bytes,
 				.bytes = mem->bytes,
 				.requested_bytes = mem->requested_bytes,
@@ -78,15 +95,19 @@ void dial_plugged(const struct journal_mems *first, const struct virtio_mems *no
 	}
 }
 
-static void command(struct dial *d, const char *name, json_t *arguments, qmp_reply_fn *fn)
+static int command(struct dial *d, const char *name, json_t *arguments, qmp_reply_fn *fn)
 {
-	static const struct qmp_reply closed = { .result = -ENOTCONN,
-						 .error_class = "",
-						 .error = "the QMP connection is closed" };
+	return qmp_command(d->qmp, name, arguments, now_usec() + d->request.command_usec, fn, d,
+			   &d->command);
+}
 
-	if (qmp_command(d->qmp, name, arguments, now_usec() + d->request.command_usec, fn, d,
-			&d->command) < 0)
-		d->done(d, &closed, d->userdata);
+static void closed(struct dial *d)
+{
+	static const struct qmp_reply reply = { .result = -ENOTCONN,
+						.error_class = "",
+						.error = "the QMP connection is closed" };
+
+	d->done(d, &reply, d->userdata);
 }
 
 /* Return: whether it goes on. */
@@ -101,30 +122,42 @@ static bool answered(struct dial *d, const struct qmp_reply *reply)
 
 static void on_requested(struct qmp *qmp, const struct qmp_reply *reply, void *userdata);
 
-static void request_next(struct dial *d, const struct qmp_reply *last)
+static void finish(struct dial *d, const struct qmp_reply *last)
 {
-	const struct journal_mem *mem = &d->wanted[d->next];
+	const struct qmp_reply refused = { .result = -EREMOTEIO,
+					   .error_class = "GenericError",
+					   .error = d->error };
+
+	d->done(d, d->is_refused ? &refused : last, d->userdata);
+}
+
+static int request_send(struct dial *d)
+{
+	const struct journal_mem *mem = &d->wanted[d->next++];
 	char path[sizeof("/machine/peripheral/") + sizeof(mem->id)];
 
-	if (d->next == d->n_wanted) {
-		d->done(d, last, d->userdata);
-		return;
-	}
-	d->next++;
 	snprintf(path, sizeof(path), "/machine/peripheral/%s", mem->id);
-	command(d, "qom-set",
-		json_pack("{ss ss sI}", "path", path, "property", "requested-size", "value",
-			  (json_int_t)mem->requested_bytes),
-		on_requested);
+	return command(d, "qom-set",
+		       json_pack("{ss ss sI}", "path", path, "property", "requested-size", "value",
+				 (json_int_t)mem->requested_bytes),
+		       on_requested);
+}
+
+static void request_next(struct dial *d, const struct qmp_reply *last)
+{
+	if (d->next == d->n_wanted)
+		finish(d, last);
+	else if (request_send(d) < 0)
+		closed(d);
 }
 
 /* One that was unplugged meanwhile has nothing to give or to take. */
 static const struct qmp_reply *unless_gone(const struct qmp_reply *reply, const char *class)
 {
 	static const struct qmp_reply taken = { .error_class = "", .error = "" };
+	bool is_gone = reply->result == -EREMOTEIO && strcmp(reply->error_class, class) == 0;
 
-	return reply->result == -EREMOTEIO && strcmp(reply->error_class, class) == 0 ? &taken
-										      : reply;
+	return is_gone ? &taken : reply;
 }
 
 static void on_requested(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
@@ -133,14 +166,25 @@ static void on_requested(struct qmp *qmp, const struct qmp_reply *reply, void *u
 
 	(void)qmp;
 	reply = unless_gone(reply, "DeviceNotFound");
-	if (answered(d, reply))
-		request_next(d, reply);
+	d->command = 0;
+	if (reply->result == -EREMOTEIO) {
+		if (!d->is_refused)
+			snprintf(d->error, sizeof(d->error), "%s", reply->error);
+		d->is_refused = true;
+	} else if (!answered(d, reply)) {
+		return;
+	}
+	request_next(d, reply);
 }
 
+/* As much of it as the device can have: one of the same id may have taken another's place. */
 static void want(struct dial *d, const struct inventory_virtio_mem *mem, uint64_t bytes)
 {
 	struct journal_mem *wanted = &d->wanted[d->n_wanted];
 
+	if (bytes > mem->max_bytes)
+		bytes = mem->max_bytes;
+	bytes -= bytes % mem->block_bytes;
 	if (bytes == mem->requested_bytes)
 		return;
 	strcpy(wanted->id, mem->id);
@@ -148,39 +192,24 @@ static void want(struct dial *d, const struct inventory_virtio_mem *mem, uint64_
 	d->n_wanted++;
 }
 
-static void unplug_want(struct dial *d, const struct virtio_mems *mems,
-			const struct plugged *plugged)
-{
-	const struct plugged_device *fullest = plugged_fullest(plugged);
-
-	for (size_t i = 0, n = 0; fullest && i < d->request.entry->mems.n; i++) {
-		const struct inventory_virtio_mem *mem = find(mems, d->request.entry->mems.devices[i].id);
-
-		if (!mem || &plugged->devices[n++] != fullest)
-			continue;
-		want(d, mem,
-		     mem->bytes > d->request.unplug_bytes ? mem->bytes - d->request.unplug_bytes
-							   : 0);
-	}
-}
-
-/* A device that is gone took with it what it had; the size was meant with that. */
+/*
+ * A device that is gone had nothing plugged in when it went, and what it had once is nobody's to
+ * give back. Where blocks are to come back, none of a block's pages is taken before that is there.
+ */
 static void size_want(struct dial *d, const struct virtio_mems *mems, const struct plugged *plugged)
 {
 	const struct journal_mems *first = &d->request.entry->mems;
+	uint64_t gone = dial_gone_bytes(first, plugged), bytes = d->request.bytes;
+	uint64_t original = d->request.entry->original_bytes - gone;
 	struct plugged_order order;
-	uint64_t gone = dial_first_bytes(first);
 
+	if (bytes > original)
+		bytes = bytes - original > gone ? bytes - gone : original;
+	bytes = plugged_whole_bytes(plugged, original, bytes);
+	plugged_size(plugged, original, bytes, &order);
 	for (size_t i = 0; i < plugged->n; i++)
-		gone -= plugged->devices[i].first_bytes;
-	plugged_size(plugged, d->request.entry->original_bytes - gone, d->request.bytes - gone,
-		     &order);
-	for (size_t i = 0, n = 0; i < first->n; i++) {
-		const struct inventory_virtio_mem *mem = find(mems, first->devices[i].id);
-
-		if (mem)
-			want(d, mem, order.requested_bytes[n++]);
-	}
+		want(d, find(mems, first->devices[plugged->devices[i].index].id),
+		     order.requested_bytes[i]);
 	d->balloon_bytes = order.balloon_bytes;
 }
 
@@ -191,8 +220,10 @@ static void on_target(struct qmp *qmp, const struct qmp_reply *reply, void *user
 	(void)qmp;
 	if (d->request.entry->mems.n)
 		reply = unless_gone(reply, "DeviceNotActive");
-	if (answered(d, reply))
-		request_next(d, reply);
+	if (!answered(d, reply))
+		return;
+	d->is_target_set = true;
+	request_next(d, reply);
 }
 
 static json_t *target(uint64_t bytes)
@@ -211,27 +242,24 @@ static void on_looked(struct qmp *qmp, const struct qmp_reply *reply, void *user
 		return;
 	virtio_mems_read(reply->value, &mems);
 	dial_plugged(&d->request.entry->mems, &mems, &plugged);
-	if (d->request.unplug_bytes) {
-		unplug_want(d, &mems, &plugged);
-		request_next(d, reply);
-	} else {
-		size_want(d, &mems, &plugged);
-		command(d, "balloon", target(d->balloon_bytes), on_target);
-	}
+	size_want(d, &mems, &plugged);
+	if (command(d, "balloon", target(d->balloon_bytes), on_target) < 0)
+		closed(d);
 }
 
 int dial_set(struct dial *dial, struct qmp *qmp, const struct dial_request *request,
 	     dial_done_fn *done, void *userdata)
 {
-	bool looks = request->entry->mems.n > 0;
-
 	*dial = (struct dial){
 		.qmp = qmp, .request = *request, .done = done, .userdata = userdata
 	};
-	return qmp_command(qmp, looks ? "query-memory-devices" : "balloon",
-			   looks ? NULL : target(request->bytes),
-			   now_usec() + request->command_usec, looks ? on_looked : on_target, dial,
-			   &dial->command);
+	if (request->unplug.id[0]) {
+		dial->wanted[dial->n_wanted++] = request->unplug;
+		return request_send(dial);
+	}
+	if (request->entry->mems.n)
+		return command(dial, "query-memory-devices", NULL, on_looked);
+	return command(dial, "balloon", target(request->bytes), on_target);
 }
 
 void dial_cancel(struct dial *dial, struct qmp *qmp)

@@ -14,25 +14,30 @@
 
 struct dial;
 
-/** dial_done_fn - once; @reply: of the first command that failed, or of the last one */
+/** dial_done_fn - once; @reply: of the first command that failed, or of the last one. What QEMU
+ * refuses one device is no reason not to ask the others. */
 typedef void dial_done_fn(struct dial *dial, const struct qmp_reply *reply, void *userdata);
 
 /**
  * struct dial_request - what is wanted
  * @entry: what the guest had; borrowed
  * @bytes: the size
- * @unplug_bytes: that many are to be unplugged, of the fullest device, and the balloon is left
- *	alone; 0: the size is had without unplugging anything (policy/plugged.h)
+ * @unplug: the one device that is to unplug, down to @unplug.requested_bytes, and the balloon is
+ *left alone; no id: the size is had without unplugging anything (policy/plugged.h), and where
+ *blocks come back it may be larger, by less than a block
  * @command_usec: an answer may take so long
  */
 struct dial_request {
 	const struct journal_entry *entry;
 	uint64_t bytes;
-	uint64_t unplug_bytes;
+	struct journal_mem unplug;
 	uint64_t command_usec;
 };
 
-/** struct dial - one request, under way while @command is not 0; its fields are its own */
+/**
+ * struct dial - one request, under way while @command is not 0; its other fields are its own
+ * @is_target_set: QEMU has taken the balloon's target, whatever it refused after that
+ */
 struct dial {
 	struct qmp *qmp;
 	uint64_t command;
@@ -42,9 +47,12 @@ struct dial {
 	uint64_t balloon_bytes;
 	struct journal_mem wanted[PLUGGED_MAX]; /* of those that are to change */
 	size_t n_wanted, next;
+	bool is_target_set;
+	bool is_refused; /* something was, and @error says why */
+	char error[256];
 };
 
-/** dial_set() - begin. Return: 0, or as qmp_command(). */
+/** dial_set() - begin. Return: 0, or as qmp_command(), and @done is not called then. */
 int dial_set(struct dial *dial, struct qmp *qmp, const struct dial_request *request,
 	     dial_done_fn *done, void *userdata);
 
@@ -58,12 +66,16 @@ void dial_cancel(struct dial *dial, struct qmp *qmp);
 void dial_plugged(const struct journal_mems *first, const struct virtio_mems *now,
 		  struct plugged *ret);
 
-/** dial_most_bytes() - what a machine has with all plugged in that those devices were, or are, to have
+/** dial_most_bytes() - what a machine has with all plugged in that those devices were, or are, to
+ * have
  */
 uint64_t dial_most_bytes(const struct inventory *inventory, const struct journal_mems *first);
 
 /** dial_first_bytes() - of all devices, before the guest was first changed */
 uint64_t dial_first_bytes(const struct journal_mems *first);
+
+/** dial_gone_bytes() - of those that @plugged has no more, before the guest was first changed */
+uint64_t dial_gone_bytes(const struct journal_mems *first, const struct plugged *plugged);
 
 /** dial_first() - devices as they are now, for the entry of a guest that is not changed yet */
 void dial_first(const struct virtio_mems *now, struct journal_mems *ret);

@@ -146,8 +146,8 @@ struct inventory_serial {
  * @running: virtual CPUs run
  * @memory_bytes: base and plugged memory; 0 unknown
  * @balloon: there is one
- * @balloon_bytes: the guest's size now by QEMU's account, clamped to [0, @memory_bytes]; the guest
- *	writes the number that it comes from
+ * @balloon_bytes: the guest's size now by QEMU's account, without what virtio-mem devices have,
+ *clamped to [0, @memory_bytes]; the guest writes the number that it comes from
  * @balloon_reason: why there is none, or that the number had to be clamped; or ""
  * @balloon_path: the balloon device's place in QOM, for its statistics; "" unknown
  * @deflate_on_oom: the device offers the guest to take pages back when it runs out of memory

@@ -13,11 +13,11 @@
 
 /* The second version lists devices. Where there are none the first one is written, which an older
  * daemon reads, too. */
-#define VERSION	      1
-#define VERSION_MEMS  2
-#define MEMBERS	      11
-#define MEMBERS_MEM   3
-#define UUID_LENGTH   36
+#define VERSION	     1
+#define VERSION_MEMS 2
+#define MEMBERS	     11
+#define MEMBERS_MEM  3
+#define UUID_LENGTH  36
 
 /* 8-4-4-4-12 hexadecimal digits, as query-uuid and the kernel write them. */
 static bool uuid_valid(const char *text)
@@ -43,19 +43,27 @@ static bool qom_path_valid(const char *text)
 
 static bool mems_valid(const struct journal_entry *e)
 {
-	for (size_t i = 0; i < e->mems.n; i++)
-		if (!virtio_mem_id_valid(e->mems.devices[i].id) || e->mems.devices[i].requested_bytes > INT64_MAX ||
-		    e->mems.devices[i].bytes > INT64_MAX)
+	uint64_t rest = e->original_bytes;
+
+	for (size_t i = 0; i < e->mems.n; i++) {
+		const struct journal_mem *mem = &e->mems.devices[i];
+
+		/* They are a part of what the guest had. */
+		if (!virtio_mem_id_valid(mem->id) || mem->requested_bytes > INT64_MAX ||
+		    mem->bytes >= rest)
 			return false;
+		rest -= mem->bytes;
+	}
 	return true;
 }
 
 static bool entry_valid(const struct journal_entry *e)
 {
-	return mems_valid(e) && config_check_name(e->vm) >= 0 && url_check_path(e->qmp, NULL) >= 0 &&
-	       (e->uuid[0] == '\0' || uuid_valid(e->uuid)) && e->pid > 0 &&
-	       e->start_ticks <= INT64_MAX && uuid_valid(e->boot_id) && e->original_bytes > 0 &&
-	       e->original_bytes <= INT64_MAX && e->target_bytes <= INT64_MAX &&
+	return mems_valid(e) && config_check_name(e->vm) >= 0 &&
+	       url_check_path(e->qmp, NULL) >= 0 && (e->uuid[0] == '\0' || uuid_valid(e->uuid)) &&
+	       e->pid > 0 && e->start_ticks <= INT64_MAX && uuid_valid(e->boot_id) &&
+	       e->original_bytes > 0 && e->original_bytes <= INT64_MAX &&
+	       e->target_bytes <= INT64_MAX &&
 	       (e->stats_path[0] == '\0' || qom_path_valid(e->stats_path)) &&
 	       e->stats_seconds <= UINT32_MAX;
 }
@@ -119,8 +127,8 @@ static json_t *mems_json(const struct journal_entry *e)
 		json_array_append_new(mems,
 				      json_pack("{ss sI sI}", "id", e->mems.devices[i].id,
 						"requested_bytes",
-						(json_int_t)e->mems.devices[i].requested_bytes, "bytes",
-						(json_int_t)e->mems.devices[i].bytes));
+						(json_int_t)e->mems.devices[i].requested_bytes,
+						"bytes", (json_int_t)e->mems.devices[i].bytes));
 	return mems;
 }
 
@@ -130,12 +138,12 @@ int journal_format(const struct journal_entry *e, char **ret)
 
 	if (!entry_valid(e))
 		return -EINVAL;
-	json = json_pack("{si ss ss ss sI sI ss sI sI ss sI}", "version",
-			 e->mems.n ? VERSION_MEMS : VERSION, "vm", e->vm, "qmp", e->qmp, "uuid", e->uuid, "pid", (json_int_t)e->pid, "start_ticks",
-			 (json_int_t)e->start_ticks, "boot_id", e->boot_id, "original_bytes",
-			 (json_int_t)e->original_bytes, "target_bytes", (json_int_t)e->target_bytes,
-			 "stats_path", e->stats_path, "stats_seconds",
-			 (json_int_t)e->stats_seconds);
+	json = json_pack(
+		"{si ss ss ss sI sI ss sI sI ss sI}", "version", e->mems.n ? VERSION_MEMS : VERSION,
+		"vm", e->vm, "qmp", e->qmp, "uuid", e->uuid, "pid", (json_int_t)e->pid,
+		"start_ticks", (json_int_t)e->start_ticks, "boot_id", e->boot_id, "original_bytes",
+		(json_int_t)e->original_bytes, "target_bytes", (json_int_t)e->target_bytes,
+		"stats_path", e->stats_path, "stats_seconds", (json_int_t)e->stats_seconds);
 	/* Anything but UTF-8 has no place in JSON. */
 	if (!json)
 		return -EINVAL;

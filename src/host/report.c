@@ -90,6 +90,20 @@ static json_t *warnings_json(const struct vm *vm)
 	return lines;
 }
 
+/* What `balloon` goes by: with what is plugged in, as far as that is its to set. */
+static uint64_t size_bytes(const struct manager *m, const struct vm *vm)
+{
+	const struct journal_entry *kept = balloons_kept(m, vm);
+	struct virtio_mems mems = { .n = vm->inventory->n_virtio_mems };
+	struct journal_mems first;
+	struct plugged plugged;
+
+	memcpy(mems.devices, vm->inventory->virtio_mems, sizeof(mems.devices));
+	dial_first(&mems, &first);
+	dial_plugged(kept ? &kept->mems : &first, &mems, &plugged);
+	return vm->inventory->balloon_bytes + plugged_bytes(&plugged);
+}
+
 static json_t *balloon_json(const struct manager *m, const struct vm *vm)
 {
 	const struct inventory *inv = vm->inventory;
@@ -103,8 +117,10 @@ static json_t *balloon_json(const struct manager *m, const struct vm *vm)
 	n = balloon_notes(inv, notes);
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(lines, json_string(notes[i]));
-	json = json_pack("{so sI so}", "bytes",
+	json = json_pack("{so so sI so}", "bytes",
 			 inv->balloon ? json_integer((json_int_t)inv->balloon_bytes) : json_null(),
+			 "size_bytes",
+			 inv->balloon ? json_integer((json_int_t)size_bytes(m, vm)) : json_null(),
 			 "memory_bytes", (json_int_t)inv->memory_bytes, "notes", lines);
 	(void)json_object_update_new(json, balloons_json(m, vm));
 	return json;

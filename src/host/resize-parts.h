@@ -32,8 +32,13 @@ struct resize {
 	uint64_t command; /* outstanding; 0: none */
 	struct qmp *qmp;  /* that it was sent to */
 	struct dial dial;
-	uint64_t set_bytes, unplug_bytes, former_bytes;
-	bool is_set_lost; /* the answer is: it is to be set again */
+	uint64_t set_bytes, former_bytes;
+	struct journal_mem unplug; /* what is to be set in place of a target; or no id */
+	bool has_mems;
+	bool balloon_known; /* as QEMU told it last, without what is plugged in */
+	uint64_t balloon_bytes;
+	uint64_t other_bytes; /* plugged in, and not counted in the guest's size */
+	bool is_set_lost;     /* the answer is: it is to be set again */
 
 	/* resize-stats.c: without an agent's reports */
 	bool stats_tried, stats_on;
@@ -76,9 +81,11 @@ void resize_fail(struct resize *r, const char *reason);
  * resize_set_done() or nothing: a lost command is tried again by the timer. */
 int resize_command(struct resize *r, const char *name, json_t *arguments, qmp_reply_fn *fn);
 void resize_poll(struct resize *r);
-/** resize_set() - ask whether QEMU migrates, write the journal, set a target; as struct dial_request
+/**
+ * resize_set() - ask whether QEMU migrates, write the journal, set a target
+ * @unplug: as in struct dial_request, or NULL
  */
-void resize_set(struct resize *r, uint64_t bytes, uint64_t unplug_bytes);
+void resize_set(struct resize *r, uint64_t bytes, const struct journal_mem *unplug);
 /** resize_is_asking() - whether an answer of QEMU's is awaited */
 bool resize_is_asking(const struct resize *r);
 /** resize_set_again() - where its answer was lost. Return: whether it was. */

@@ -58,30 +58,42 @@ static bool answered(struct resize *r, const struct qmp_reply *reply)
 }
 
 /* The guest writes it: a number that it cannot have is not used. */
-static void actual_see(struct resize *r, int64_t actual)
+static void balloon_see(struct resize *r, int64_t actual)
 {
 	const struct inventory *inv = r->vm->inventory;
 	uint64_t memory = inv ? inventory_most_bytes(inv) : r->goal.memory_bytes;
 
-	r->seen.actual_known = actual > 0 && (uint64_t)actual <= memory;
-	if (r->seen.actual_known)
-		r->seen.actual_bytes = (uint64_t)actual;
-	else
+	r->balloon_known = actual > 0 && (uint64_t)actual <= memory;
+	r->balloon_bytes = (uint64_t)actual;
+	if (!r->balloon_known)
 		resize_note(r, "the guest claims %lld bytes of %llu: not used", (long long)actual,
 			    (unsigned long long)memory);
+}
+
+/* QEMU's account of a balloon leaves out what is plugged in: both are seen, or neither. */
+static void size_see(struct resize *r)
+{
+	r->seen.actual_known = r->balloon_known;
+	if (r->balloon_known)
+		r->seen.actual_bytes = r->balloon_bytes + plugged_bytes(&r->seen.plugged);
+	resize_polled(r);
 }
 
 /* Until the guest is first changed, what it has is what it had. */
 static void mems_see(struct resize *r, const json_t *value)
 {
 	struct virtio_mems mems;
+	uint64_t all = 0;
 
 	virtio_mems_read(value, &mems);
 	if (!r->b->kept)
 		dial_first(&mems, &r->b->mems);
+	else
+		balloon_prune(r->b, &mems);
 	dial_plugged(r->b->kept ? &r->b->entry.mems : &r->b->mems, &mems, &r->seen.plugged);
-	/* QEMU's account leaves that out. */
-	r->seen.actual_bytes += plugged_bytes(&r->seen.plugged);
+	for (size_t i = 0; i < mems.n; i++)
+		all += mems.devices[i].bytes;
+	r->other_bytes = all - plugged_bytes(&r->seen.plugged);
 }
 
 static void on_mems(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
@@ -96,13 +108,7 @@ static void on_mems(struct qmp *qmp, const struct qmp_reply *reply, void *userda
 		return;
 	}
 	mems_see(r, reply->value);
-	resize_polled(r);
-}
-
-static bool has_mems(const struct resize *r)
-{
-	return (r->vm->inventory && r->vm->inventory->n_virtio_mems) ||
-	       (r->b->kept && r->b->entry.mems.n);
+	size_see(r);
 }
 
 static void on_polled(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
@@ -118,17 +124,15 @@ static void on_polled(struct qmp *qmp, const struct qmp_reply *reply, void *user
 		return;
 	}
 	if (json_get_i64(reply->value, "actual", &actual)) {
-		actual_see(r, actual);
+		balloon_see(r, actual);
 	} else {
-		r->seen.actual_known = false;
+		r->balloon_known = false;
 		resize_note(r, "QEMU's account of the guest's size is no number");
 	}
-	if (has_mems(r)) {
+	if (r->has_mems)
 		(void)resize_command(r, "query-memory-devices", NULL, on_mems);
-		return;
-	}
-	r->b->mems.n = r->b->kept ? r->b->mems.n : 0;
-	resize_polled(r);
+	else
+		size_see(r);
 }
 
 void resize_poll(struct resize *r)
@@ -168,7 +172,7 @@ bool resize_set_again(struct resize *r)
 	if (now_usec() > r->seen.answered_usec + balloon_rules_default.blind_usec)
 		set_failed(r, "QEMU does not answer");
 	else if (r->vm->qmp && qmp_is_ready(r->vm->qmp))
-		resize_set(r, r->set_bytes, r->unplug_bytes);
+		resize_set(r, r->set_bytes, &r->unplug);
 	return true;
 }
 
@@ -176,19 +180,19 @@ static void on_set(struct dial *dial, const struct qmp_reply *reply, void *userd
 {
 	struct resize *r = userdata;
 
-	(void)dial;
 	if (!answered(r, reply)) {
 		set_lost(r);
 		return;
 	}
 	if (reply->result < 0) {
-		/* What QEMU has is the one before. */
-		(void)balloon_keep(r->b, r->goal.original_bytes, r->former_bytes);
+		/* Where it took none, what QEMU has is the one before. */
+		if (!dial->is_target_set)
+			(void)balloon_keep(r->b, r->goal.original_bytes, r->former_bytes);
 		set_failed(r, reply->error);
 		return;
 	}
 	log_info("%s: target %.1f MiB%s", r->vm->config.name, (double)r->set_bytes / (1 << 20),
-		 r->unplug_bytes ? ", by virtio-mem" : "");
+		 r->unplug.id[0] ? ", by virtio-mem" : "");
 	r->settle_until_usec = now_usec() + balloon_rules_default.settle_usec;
 	if (!r->is_ending)
 		resize_set_done(r);
@@ -203,7 +207,7 @@ static void target_set(struct resize *r)
 	/* A guest that boots meanwhile has its original size, and keeps it. */
 	if (r->seen.restarted && r->set_bytes < r->goal.original_bytes) {
 		r->set_bytes = r->end.bytes = r->goal.original_bytes;
-		r->unplug_bytes = 0;
+		r->unplug.id[0] = '\0';
 	}
 	r->former_bytes = r->b->kept ? balloon_target(r->b) : r->goal.original_bytes;
 	if (e >= 0)
@@ -221,7 +225,7 @@ static void target_set(struct resize *r)
 		return;
 	}
 	request.bytes = r->set_bytes;
-	request.unplug_bytes = r->unplug_bytes;
+	request.unplug = r->unplug;
 	if (dial_set(&r->dial, r->vm->qmp, &request, on_set, r) < 0)
 		set_lost(r);
 }
@@ -252,12 +256,12 @@ static void on_migrate(struct qmp *qmp, const struct qmp_reply *reply, void *use
 		resize_decide(r);
 }
 
-void resize_set(struct resize *r, uint64_t bytes, uint64_t unplug_bytes)
+void resize_set(struct resize *r, uint64_t bytes, const struct journal_mem *unplug)
 {
 	int e;
 
 	r->set_bytes = bytes;
-	r->unplug_bytes = unplug_bytes;
+	r->unplug = unplug ? *unplug : (struct journal_mem){ 0 };
 	r->is_set_lost = false;
 	e = resize_command(r, "query-migrate", NULL, on_migrate);
 	if (e < 0 && e != -ESTALE)

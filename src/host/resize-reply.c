@@ -156,8 +156,8 @@ void resize_reply_begun(struct resize *r)
 		return;
 	result = result_of(r);
 	ledger_tell(r, &result);
-	log_notice("order %" PRIu64 ": balloon %s: from %.1f MiB to %.1f MiB, cache %s, by %s", r->order,
-		   r->vm->config.name, (double)result.from_bytes / (1 << 20),
+	log_notice("order %" PRIu64 ": balloon %s: from %.1f MiB to %.1f MiB, cache %s, by %s",
+		   r->order, r->vm->config.name, (double)result.from_bytes / (1 << 20),
 		   (double)result.asked_bytes / (1 << 20), balloon_cache_name(result.cache),
 		   balloon_by_name(result.by));
 	if (r->request.no_wait && r->call)

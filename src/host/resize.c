@@ -60,9 +60,9 @@ static uint64_t memory_bytes(const struct resize *r)
 {
 	const struct balloon *b = r->b;
 
-	return r->vm->inventory ? dial_most_bytes(r->vm->inventory,
-						  b->kept ? &b->entry.mems : &b->mems)
-				: r->goal.memory_bytes;
+	return r->vm->inventory
+		       ? dial_most_bytes(r->vm->inventory, b->kept ? &b->entry.mems : &b->mems)
+		       : r->goal.memory_bytes;
 }
 
 static uint64_t floor_config(const struct resize *r)
@@ -136,6 +136,7 @@ static void see(struct resize *r, uint64_t now)
 
 	s->now_usec = now;
 	s->host_known = vm_resident_bytes(r->vm, &s->host_bytes) >= 0;
+	s->host_bytes -= s->host_bytes < r->other_bytes ? s->host_bytes : r->other_bytes;
 	s->report = report_of(r);
 	reporting_see(r, now);
 	s->can_evict = r->vm->agent == VM_AGENT_LIVE && (r->vm->hello.capabilities & WIRE_CAN_FREE);
@@ -185,9 +186,28 @@ static void end_begin(struct resize *r, enum balloon_phase phase)
 	resize_evict_end(r);
 	refusal_see(r, phase);
 	if (r->end.set)
-		resize_set(r, r->end.bytes, 0);
+		resize_set(r, r->end.bytes, NULL);
 	else
 		resize_end_now(r);
+}
+
+/* What is to be unplugged is said once, and absolutely: it may have to be said again. */
+static void set(struct resize *r, const struct balloon_next *next)
+{
+	const struct journal_mems *first = r->b->kept ? &r->b->entry.mems : &r->b->mems;
+	const struct plugged_device *d = plugged_fullest(&r->seen.plugged, r->run.unplugged);
+	struct journal_mem unplug = { 0 };
+
+	if (!next->unplug_bytes || !d) {
+		resize_set(r, next->bytes, NULL);
+		return;
+	}
+	unplug = first->devices[d->index];
+	unplug.requested_bytes = d->bytes - next->unplug_bytes;
+	/* Somebody may have asked it for less already. */
+	if (unplug.requested_bytes > d->requested_bytes)
+		unplug.requested_bytes = d->requested_bytes;
+	resize_set(r, next->bytes, &unplug);
 }
 
 void resize_decide(struct resize *r)
@@ -206,7 +226,7 @@ void resize_decide(struct resize *r)
 		resize_evict(r, next.bytes);
 		break;
 	case BALLOON_SET:
-		resize_set(r, next.bytes, next.unplug_bytes);
+		set(r, &next);
 		break;
 	case BALLOON_END:
 		r->end = next;
@@ -250,18 +270,22 @@ static enum balloon_by by_of(const struct resize *r)
 	return inv && inv->vfio ? BALLOON_BY_SUPERPAGES : BALLOON_BY_AUTO;
 }
 
-/* By superpages alone it gives whole blocks, and no more than it is asked for. */
-static uint64_t whole_blocks(struct resize *r, uint64_t actual, uint64_t wanted)
+/* By superpages alone it gives and gets whole blocks, and no more is taken than is asked for. */
+static uint64_t whole_blocks(struct resize *r, uint64_t original, uint64_t wanted)
 {
-	const struct plugged_device *fullest = plugged_fullest(&r->seen.plugged);
-	uint64_t bytes = actual - wanted;
+	const struct plugged_device *fullest = plugged_fullest(&r->seen.plugged, 0);
+	uint64_t actual = r->seen.actual_bytes, whole = wanted;
 
-	if (by_of(r) != BALLOON_BY_SUPERPAGES || wanted >= actual || !fullest ||
-	    bytes % fullest->block_bytes == 0)
+	if (by_of(r) != BALLOON_BY_SUPERPAGES)
 		return wanted;
-	resize_note(r, "by superpages it gives whole blocks, of %.1f MiB",
-		    (double)fullest->block_bytes / (1 << 20));
-	return actual - bytes / fullest->block_bytes * fullest->block_bytes;
+	if (wanted > actual)
+		whole = plugged_whole_bytes(&r->seen.plugged, original, wanted);
+	else if (fullest)
+		whole = actual - (actual - wanted) / fullest->block_bytes * fullest->block_bytes;
+	if (whole != wanted)
+		resize_note(r, "by superpages it goes by whole blocks: %.1f MiB in place of %.1f",
+			    (double)whole / (1 << 20), (double)wanted / (1 << 20));
+	return whole;
 }
 
 /* The first look tells what a relative size is relative to. */
@@ -288,7 +312,7 @@ static void begin(struct resize *r)
 		refuse(r, "invalid", text);
 		return;
 	}
-	wanted = whole_blocks(r, actual, wanted);
+	wanted = whole_blocks(r, original, wanted);
 	r->goal = (struct balloon_goal){
 		.wanted_bytes = wanted,
 		.original_bytes = original,
@@ -414,6 +438,10 @@ int resize_start(struct balloon *b, struct call *call, const struct resize_reque
 	};
 	r->seen.answered_usec = r->started_usec;
 	b->resize = r;
+	r->has_mems = b->vm->inventory && b->vm->inventory->n_virtio_mems;
+	r->has_mems = r->has_mems || (b->kept && b->entry.mems.n);
+	if (!b->kept)
+		b->mems.n = 0;
 	e = sd_event_add_time_relative(r->m->event, &r->timer, CLOCK_MONOTONIC, 0,
 				       LOOK_ACCURACY_USEC, on_look, r);
 	if (e < 0) {

@@ -7,8 +7,8 @@
  *
  * All guests at the same time, each by its own connection, within one deadline: a QEMU that does
  * not answer costs the others nothing. A guest is asked who it is and how large; the polling of its
- * statistics is set back; then its size is raised (dial.h), at once or in steps as the host has room
- * (room.h). A target that QEMU took is a guest restored: QEMU keeps it, also for a guest that
+ * statistics is set back; then its size is raised (dial.h), at once or in steps as the host has
+ * room (room.h). A target that QEMU took is a guest restored: QEMU keeps it, also for a guest that
  * is paused or boots. A guest that has more than it had (memory was plugged in) is not made
  * smaller.
  *

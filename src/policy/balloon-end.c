@@ -182,8 +182,11 @@ static bool is_squeezed(const struct look *l)
 
 bool look_owner(struct look *l)
 {
+	const struct plugged *plugged = &l->seen->plugged;
 	uint64_t low, high, actual = l->seen->actual_bytes;
 
+	/* What the guest unplugs by itself it plugs in again. */
+	actual += plugged_meant_bytes(plugged) - plugged_bytes(plugged);
 	owner_range(l, &low, &high);
 	if (!l->seen->actual_known ||
 	    (actual + owner_bytes(l) >= low && actual <= high + owner_bytes(l)))

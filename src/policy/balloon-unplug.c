@@ -1,33 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/balloon-parts.h"
 
+static const struct plugged_device *fullest(const struct look *l)
+{
+	return plugged_fullest(&l->seen->plugged, l->run->unplugged);
+}
+
 /* Whole blocks of what is left to take; 0: by pages. */
 static uint64_t unplug_bytes(const struct look *l, uint64_t bytes)
 {
-	const struct plugged_device *fullest = plugged_fullest(&l->seen->plugged);
+	const struct plugged_device *d = fullest(l);
 
-	if (!fullest || l->goal->by == BALLOON_BY_PAGES || l->run->is_unplugged)
+	if (!d || l->goal->by == BALLOON_BY_PAGES)
 		return 0;
 	/* One block is a step, however large. */
-	bytes = look_least(bytes, look_most(l->rules->step_bytes, fullest->block_bytes));
-	return look_least(bytes, fullest->bytes) / fullest->block_bytes * fullest->block_bytes;
+	bytes = look_least(bytes, look_most(l->rules->step_bytes, d->block_bytes));
+	return look_least(bytes, d->bytes) / d->block_bytes * d->block_bytes;
 }
 
 static void superpages_end(struct look *l, uint64_t bytes)
 {
-	const struct plugged_device *fullest = plugged_fullest(&l->seen->plugged);
+	const struct plugged_device *d = fullest(l);
 
-	if (!fullest)
+	if (d)
 		look_end(l, BALLOON_SUPERPAGES_ENDED,
-			 "its virtio-mem devices have nothing plugged any more");
-	else if (l->run->is_unplugged)
+			 "what is left to take, %.1f MiB, is less than a block of %.1f MiB",
+			 MIB(bytes), MIB(d->block_bytes));
+	else if (l->run->unplugged)
 		look_end(l, BALLOON_SUPERPAGES_ENDED,
 			 "the guest could not empty another block: what is left in them is in use, "
 			 "and cannot be moved");
 	else
 		look_end(l, BALLOON_SUPERPAGES_ENDED,
-			 "what is left to take, %.1f MiB, is less than a block of %.1f MiB",
-			 MIB(bytes), MIB(fullest->block_bytes));
+			 "its virtio-mem devices have nothing plugged in any more");
 }
 
 bool look_unplug(struct look *l, uint64_t bytes)
@@ -37,6 +42,7 @@ bool look_unplug(struct look *l, uint64_t bytes)
 	if (whole) {
 		look_step(l, whole);
 		l->run->is_unplugging = true;
+		l->run->unplugging = fullest(l)->index;
 		l->next->unplug_bytes = whole;
 	} else if (l->goal->by == BALLOON_BY_SUPERPAGES) {
 		superpages_end(l, bytes);
@@ -63,6 +69,6 @@ uint64_t look_pages(struct look *l, uint64_t bytes)
 void look_unplug_end(struct look *l)
 {
 	l->run->is_unplugging = false;
-	l->run->is_unplugged = true;
+	l->run->unplugged |= 1U << l->run->unplugging;
 	look_set(l, look_reached(l));
 }

@@ -17,7 +17,8 @@
  * what is left to take, then pages are taken by the balloon. Nothing is evicted before an
  * unplugging: the guest's kernel drops what is clean and unmapped in the blocks by itself
  * (alloc_contig_range()), and moves the rest. A guest that cannot empty a block tries again after
- * 50 s (virtio_mem.c): what it did not unplug within a stall's time it may keep, and pages go on.
+ * 50 s (virtio_mem.c): what it did not unplug within a stall's time it may keep, and another device
+ * or pages go on.
  *
  * What is seen of `actual` and in reports is the guest's word. It may stop a resize and it may send
  * one on that the host's own view would have stopped, which hurts that guest alone.
@@ -49,8 +50,8 @@ enum balloon_by {
 enum balloon_state {
 	BALLOON_RUNNING,
 	BALLOON_REACHED,
-	BALLOON_FLOOR,	     /* the size asked for is below it, by the last report */
-	BALLOON_CACHE_ENDED, /* of BALLOON_CACHE_ONLY: nothing clean is left */
+	BALLOON_FLOOR,		  /* the size asked for is below it, by the last report */
+	BALLOON_CACHE_ENDED,	  /* of BALLOON_CACHE_ONLY: nothing clean is left */
 	BALLOON_SUPERPAGES_ENDED, /* of BALLOON_BY_SUPERPAGES: no block is left that could be had */
 	BALLOON_PAGES_ENDED,	  /* the balloon holds all that it can */
 	BALLOON_STALLED,
@@ -114,10 +115,10 @@ extern const struct balloon_rules balloon_rules_default;
 /**
  * struct balloon_goal - what is wanted; does not change
  * @wanted_bytes: a multiple of 4 KiB, not above @memory_bytes
- * @original_bytes: nothing that is done by itself makes the guest larger than this, or than somebody
- *	else made it
- * @held_bytes: the target that was set before, and that QEMU goes by whatever size the guest has; 0:
- * none of ours
+ * @original_bytes: nothing that is done by itself makes the guest larger than this, or than
+ *somebody else made it
+ * @held_bytes: the target that was set before, and that QEMU goes by whatever size the guest has;
+ *0: none of ours
  * @floor_config_bytes: as for balloon_floor()
  * @by: not SUPERPAGES with BALLOON_CACHE_ONLY: the guest's kernel chooses what it drops of a block
  * @deadline_usec: CLOCK_MONOTONIC
@@ -186,8 +187,8 @@ enum balloon_phase {
  * @floor: by the last report
  * @target_bytes: the last one that was set; 0: none was
  * @step_from_bytes: the size before the last step
- * @is_unplugging: this step is by virtio-mem
- * @is_unplugged: no more can be had by that
+ * @is_unplugging: this step is by virtio-mem; @unplugging: by that device
+ * @unplugged: a bit for each device that could not empty what it was asked for
  * @is_set: QEMU has taken the target of this step
  * @steps: targets set towards the goal
  */
@@ -201,7 +202,9 @@ struct balloon_run {
 	uint64_t step_bytes;
 	uint64_t low_actual_bytes, low_host_bytes;
 	struct balloon_report base, step_base;
-	bool is_unplugging, is_unplugged;
+	bool is_unplugging;
+	unsigned int unplugging;
+	uint32_t unplugged;
 	bool is_set;
 	unsigned steps;
 };
@@ -209,12 +212,14 @@ struct balloon_run {
 enum balloon_act {
 	BALLOON_WAIT,  /* look again soon */
 	BALLOON_EVICT, /* have the agent free @bytes; then look again */
-	BALLOON_SET,   /* set the target to @bytes; then look again. @unplug_bytes: by that */
+	BALLOON_SET,   /* set the target to @bytes; then look again */
 	BALLOON_END,   /* in @state; if @set, set the target to @bytes first */
 };
 
 /**
  * struct balloon_next - what to do
+ * @unplug_bytes: of BALLOON_SET: so many are to be unplugged, by the device that @run names; 0:
+ *none
  * @quarantine: of BALLOON_END: no inflation for balloon_rules.quarantine_usec
  * @maybe_guest: of BALLOON_OTHER_OWNER: it has more than we left it, which may be its own act: no
  *	proof of an owner, so that what it had at first is still to be given back

@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/plugged.h"
 
-#include <stdbool.h>
-
 #define PAGE_BYTES 4096
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
 
 static uint64_t lacking_bytes(const struct plugged_device *d)
 {
@@ -33,28 +41,58 @@ uint64_t plugged_lacking_bytes(const struct plugged *plugged)
 	return bytes;
 }
 
-const struct plugged_device *plugged_fullest(const struct plugged *plugged)
+uint64_t plugged_meant_bytes(const struct plugged *plugged)
 {
-	const struct plugged_device *fullest = NULL;
-
-	for (size_t i = 0; i < plugged->n; i++)
-		if (plugged->devices[i].bytes > (fullest ? fullest->bytes : 0))
-			fullest = &plugged->devices[i];
-	return fullest;
-}
-
-/* What may stay unplugged of each device, of what is: from the first one on. Return: their sum. */
-static uint64_t keep_away(const struct plugged *plugged, uint64_t bytes, uint64_t *ret)
-{
-	uint64_t sum = 0;
+	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < plugged->n; i++) {
 		const struct plugged_device *d = &plugged->devices[i];
-		uint64_t lacking = lacking_bytes(d);
-		uint64_t most = round_down(bytes - sum, d->block_bytes);
+		uint64_t meant = smaller(d->requested_bytes, d->first_bytes);
 
-		ret[i] = lacking < most ? lacking : most;
+		bytes += larger(d->bytes, meant);
+	}
+	return bytes;
+}
+
+const struct plugged_device *plugged_fullest(const struct plugged *plugged, uint32_t without)
+{
+	const struct plugged_device *fullest = NULL;
+
+	for (size_t i = 0; i < plugged->n; i++) {
+		const struct plugged_device *d = &plugged->devices[i];
+
+		if (!(without & (1U << d->index)) && d->bytes > (fullest ? fullest->bytes : 0))
+			fullest = d;
+	}
+	return fullest;
+}
+
+/* The place of the fullest device that is not in @seen. */
+static size_t next_fullest(const struct plugged *plugged, uint32_t seen)
+{
+	size_t found = plugged->n;
+
+	for (size_t i = 0; i < plugged->n; i++)
+		if (!(seen & (1U << i)) &&
+		    (found == plugged->n ||
+		     plugged->devices[i].bytes > plugged->devices[found].bytes))
+			found = i;
+	return found;
+}
+
+/* What may stay unplugged of each device, of what is. Return: their sum. */
+static uint64_t keep_away(const struct plugged *plugged, uint64_t bytes, uint64_t *ret)
+{
+	uint64_t sum = 0;
+	uint32_t seen = 0;
+
+	for (size_t n = 0; n < plugged->n; n++) {
+		size_t i = next_fullest(plugged, seen);
+		const struct plugged_device *d = &plugged->devices[i];
+
+		ret[i] = smaller(lacking_bytes(d), round_down(bytes - sum, d->block_bytes));
 		sum += ret[i];
+		seen |= 1U << i;
 	}
 	return sum;
 }
@@ -69,22 +107,11 @@ uint64_t plugged_whole_bytes(const struct plugged *plugged, uint64_t original_by
 	return sum < plugged_lacking_bytes(plugged) ? original_bytes - sum : bytes;
 }
 
-static bool is_larger(const struct plugged_device *d)
-{
-	return d->requested_bytes > d->first_requested_bytes;
-}
-
 static uint64_t requested_bytes(const struct plugged_device *d, uint64_t away)
 {
-	if (is_larger(d))
+	if (d->requested_bytes > larger(d->first_requested_bytes, d->first_bytes))
 		return d->requested_bytes;
 	return away ? d->first_bytes - away : d->first_requested_bytes;
-}
-
-/* What it will have plugged in, as far as that is known. */
-static uint64_t final_bytes(const struct plugged_device *d, uint64_t away)
-{
-	return is_larger(d) ? d->bytes : d->first_bytes - away;
 }
 
 void plugged_size(const struct plugged *plugged, uint64_t original_bytes, uint64_t bytes,
@@ -95,8 +122,11 @@ void plugged_size(const struct plugged *plugged, uint64_t original_bytes, uint64
 	if (bytes < original_bytes)
 		(void)keep_away(plugged, original_bytes - bytes, away);
 	for (size_t i = 0; i < plugged->n; i++) {
-		ret->requested_bytes[i] = requested_bytes(&plugged->devices[i], away[i]);
-		plugs += final_bytes(&plugged->devices[i], away[i]);
+		const struct plugged_device *d = &plugged->devices[i];
+
+		ret->requested_bytes[i] = requested_bytes(d, away[i]);
+		plugs += bytes == original_bytes ? d->first_bytes
+						 : larger(d->bytes, d->first_bytes - away[i]);
 	}
 	/* QEMU takes none of 0. */
 	ret->balloon_bytes = bytes > plugs + PAGE_BYTES ? bytes - plugs : PAGE_BYTES;

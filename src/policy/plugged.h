@@ -5,8 +5,8 @@
  *
  * A balloon's size, QEMU's account of it and the target that it is set, leave out what virtio-mem
  * devices have plugged in: the guest's size is the sum of both. Blocks are given back after pages,
- * so that what stays away the longest is whole superpages; and a balloon that held something before
- * the guest was first changed holds that in the end.
+ * so that what stays away the longest is whole superpages, to the emptiest device first; and a
+ * balloon that held something before the guest was first changed holds that in the end.
  */
 #ifndef PAGEPACT_POLICY_PLUGGED_H
 #define PAGEPACT_POLICY_PLUGGED_H
@@ -18,11 +18,13 @@
 
 /**
  * struct plugged_device - a virtio-mem device
+ * @index: among those that the guest had when it was first changed
  * @block_bytes: all sizes are multiples of it
  * @bytes, @requested_bytes: that are plugged, and that are to be
  * @first_bytes, @first_requested_bytes: the same before the guest was first changed
  */
 struct plugged_device {
+	unsigned int index;
 	uint64_t block_bytes;
 	uint64_t bytes, requested_bytes;
 	uint64_t first_bytes, first_requested_bytes;
@@ -45,14 +47,27 @@ uint64_t plugged_bytes(const struct plugged *plugged);
 /** plugged_lacking_bytes() - what was unplugged since the guest was first changed */
 uint64_t plugged_lacking_bytes(const struct plugged *plugged);
 
-/** plugged_fullest() - the device to unplug from next, so that NUMA nodes stay even; NULL: none */
-const struct plugged_device *plugged_fullest(const struct plugged *plugged);
+/**
+ * plugged_meant_bytes() - of all devices, what whoever sets them means them to have
+ *
+ * A guest may unplug by itself: a kernel that was started by kexec unplugs all, and plugs in what
+ * is requested. That is nobody else's word.
+ */
+uint64_t plugged_meant_bytes(const struct plugged *plugged);
+
+/**
+ * plugged_fullest() - the device to unplug from next, so that NUMA nodes stay even
+ * @without: a bit for each index that is passed over
+ *
+ * Return: NULL: none has anything.
+ */
+const struct plugged_device *plugged_fullest(const struct plugged *plugged, uint32_t without);
 
 /**
  * plugged_whole_bytes() - the least size, not below @bytes, that is had without less pages than now
  * @original_bytes: the guest's size before it was first changed
  *
- * Any other size needs the balloon to take, or keep, what is too much of a block.
+ * For any other size the balloon takes what is too much of a block, before that is plugged in.
  */
 uint64_t plugged_whole_bytes(const struct plugged *plugged, uint64_t original_bytes,
 			     uint64_t bytes);
@@ -62,7 +77,7 @@ uint64_t plugged_whole_bytes(const struct plugged *plugged, uint64_t original_by
  * @original_bytes: as above
  *
  * What is still to be unplugged stays; a device that was made larger by somebody else is left
- * alone.
+ * alone, and at its original size the guest has that on top.
  */
 void plugged_size(const struct plugged *plugged, uint64_t original_bytes, uint64_t bytes,
 		  struct plugged_order *ret);

@@ -60,6 +60,7 @@ class Balloon:
         self.moved = time.monotonic()
         self.rate, self.honest, self.claim, self.lowest = 2048 * MIB, True, None, 0
         self.migration, self.running, self.mute, self.cut = {}, True, False, None
+        self.cuts = "balloon"  # the command whose answer is
         self.targets, self.commands, self.interval, self.stats = [], [], 0, {}
         self.after = {}  # {command: what is done once, after its answer}
         self.delays = {}  # {command: seconds that its answer takes, once}
@@ -153,7 +154,7 @@ class Balloon:
             upstream.sendall(line + b"\n")
             return
         answer["id"] = request["id"]
-        self._send(client, json.dumps(answer).encode() + b"\r\n", name == "balloon")
+        self._send(client, json.dumps(answer).encode() + b"\r\n", name == self.cuts)
         self.after.pop(name, lambda: None)()
 
     def _serve(self, client, upstream):
@@ -208,7 +209,7 @@ class Plugged(Balloon):
 
     def __init__(self, directory, name, plugged=512 * MIB, **options):
         self.plugged = self.requested = self.most = plugged
-        self.loose, self.requests = 1 << 40, []
+        self.loose, self.requests, self.gone = 1 << 40, [], False
         super().__init__(directory, name, **options)
         self.base = self.memory
         self.memory += plugged  # all that the guest has
@@ -226,6 +227,8 @@ class Plugged(Balloon):
             return {"return": {"base-memory": self.base, "plugged-memory": self.plugged}}
         if name == "query-memory-devices":
             self.follow()
+            if self.gone:
+                return {"return": []}
             data = {"id": "vm0", "memdev": "/objects/m0", "node": 0, "memaddr": 1 << 32, "block-size": self.BLOCK,
                     "max-size": self.most, "requested-size": self.requested, "size": self.plugged}
             return {"return": [{"type": "virtio-mem", "data": data}]}

@@ -58,7 +58,7 @@ def test_superpages_alone(guest):
     made = plugged(guest, plugged=200 * MIB)
     reply = made.resize(made.balloon.memory - 101 * MIB, by="superpages")
     assert reply["state"] == "reached" and reply["asked_bytes"] == made.balloon.memory - 100 * MIB
-    assert any("whole blocks, of 2.0 MiB" in note for note in reply["notes"]) and not made.balloon.targets
+    assert any("by whole blocks" in note for note in reply["notes"]) and not made.balloon.targets
     result = made.daemon.ctl("balloon", made.name, "-300M", "--by", "superpages")
     assert result.returncode == 1 and "state: superpages_ended" in result.stdout and "nothing plugged" in result.stdout
     assert "100.0 MiB were given as superpages, by virtio-mem" in result.stdout
@@ -92,6 +92,8 @@ def test_passed_through(guest):
     reply = made.resize(made.balloon.memory - 600 * MIB)
     assert reply["state"] == "superpages_ended" and reply["by"] == "superpages" and not made.balloon.targets
     assert settled(made.balloon) == (0, 0)
+    reply = made.resize("+101M")
+    assert reply["state"] == "reached" and settled(made.balloon) == (102 * MIB, 0), "no pages are taken to grow"
 
 
 # ---------------------------------------------------------------- what goes wrong
@@ -166,20 +168,58 @@ def test_restarted(guest):
     assert made.status()["resume_bytes"] == made.balloon.memory - 600 * MIB
 
 
+def unplug_device(balloon):
+    """What QEMU lets an operator do once nothing is plugged in."""
+    balloon.follow()
+    assert balloon.plugged == balloon.requested == 0
+    balloon.gone = True
+
+
 @beside()
 def test_device_that_goes(guest):
-    """The memory of a device that was unplugged is nobody's to give back."""
+    """What a device had that was emptied and then removed is nobody's to give back, nor counted any more."""
+    made = plugged(guest)
+    made.resize("-512M")
+    unplug_device(made.balloon)
+    assert made.resize("-100M")["state"] == "reached" and made.balloon.target == made.balloon.base - 100 * MIB
+    assert made.status()["original_bytes"] == made.balloon.base and "virtio_mem" not in json.loads(made.entry())
+    assert made.resize("max")["state"] == "reached" and made.balloon.size == made.balloon.base
+    assert made.entry() is None
+
+
+@beside()
+def test_answer_lost(guest):
+    """What was unplugged is not unplugged twice for an answer that did not come."""
+    made = plugged(guest)
+    made.balloon.cuts, made.balloon.cut = "qom-set", 5
+    reply = made.resize("-256M")
+    assert made.balloon.cut is None and reply["state"] == "reached"
+    assert settled(made.balloon) == (256 * MIB, 0) and made.balloon.requests == [256 * MIB, 256 * MIB]
+    assert made.entry()
+
+
+@beside()
+def test_unplugs_by_itself(guest):
+    """A kernel that was started by another one: it plugs in again what it is to have, and nobody else was at it."""
     made = plugged(guest)
     made.resize("-100M")
-    old = made.balloon._answer
+    made.balloon.plugged, made.balloon.rate = 0, 0
+    made.balloon.emit("MEMORY_DEVICE_SIZE_CHANGE", id="vm0", size=0)
+    seen = len(made.balloon.commands)
+    process.wait_for(lambda: made.balloon.commands[seen:].count("query-memory-devices") >= 2, 10, "it is seen")
+    made.balloon.rate = 1 << 40
+    assert made.entry() and made.status()["hands_off_left_usec"] is None
+    assert made.resize("max")["state"] == "reached" and settled(made.balloon) == (512 * MIB, 0)
 
-    def answer(name, arguments):
-        if name == "query-memory-devices":
-            return {"return": []}
-        return old(name, arguments)
-    made.balloon._answer = answer
+
+@beside()
+def test_refused_by_the_device(guest):
+    """Of one of the same id that can have less: it gets what it can, and the balloon's part comes back all the same."""
+    made = plugged(guest)
+    made.resize(made.balloon.memory - 600 * MIB)
+    made.balloon.most = 256 * MIB
     assert made.resize("max", timeout_sec=8)["state"] in ("stalled", "timeout")
-    assert made.balloon.requests == [412 * MIB]
+    assert settled(made.balloon) == (256 * MIB, 0)
 
 
 # ---------------------------------------------------------------- who gives it back
@@ -206,6 +246,18 @@ def test_killed_and_taken_over(place):  # noqa: F811
     made.balloon.rate = 1 << 40
     made.daemon.wait_vm("a", lambda vm: vm["balloon"]["original_bytes"] == made.balloon.memory)
     assert made.resize("max")["state"] == "reached" and settled(made.balloon) == (512 * MIB, 0)
+
+
+def test_killed_and_a_device_gone(place):  # noqa: F811
+    """Whoever takes over goes by the devices that are left."""
+    made = place("gone", kind=Plugged)
+    made.resize("-512M")
+    process.stop(made.daemon.process, signal.SIGKILL)
+    unplug_device(made.balloon)
+    made.daemon.start()
+    made.ready()
+    made.daemon.wait_vm("a", lambda vm: vm["balloon"]["original_bytes"] == made.balloon.base)
+    assert made.resize("max")["actual_bytes"] == made.balloon.base == made.balloon.size
 
 
 def test_killed_and_restored(place):  # noqa: F811

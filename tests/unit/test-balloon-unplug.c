@@ -4,7 +4,8 @@
 
 #define BLOCK (2 * MIB)
 
-/* The host's bytes that the balloon holds, and is to hold; what the guest can empty of its blocks. */
+/* The host's bytes that the balloon holds, and is to hold; what the guest can empty of its blocks.
+ */
 static uint64_t held, held_goal, loose;
 static uint64_t fixed; /* what is not by virtio-mem */
 
@@ -44,12 +45,14 @@ static void machine_set(void)
 
 	target = next.bytes;
 	if (next.act == BALLOON_SET && next.unplug_bytes) {
-		struct plugged_device *d = (struct plugged_device *)plugged_fullest(&seen.plugged);
+		struct plugged_device *d =
+			(struct plugged_device *)plugged_fullest(&seen.plugged, run.unplugged);
 
 		d->requested_bytes = d->bytes - next.unplug_bytes;
 		return;
 	}
-	plugged_size(&seen.plugged, goal.original_bytes, target, &order);
+	plugged_size(&seen.plugged, goal.original_bytes,
+		     plugged_whole_bytes(&seen.plugged, goal.original_bytes, target), &order);
 	held_goal = order.balloon_bytes < fixed ? fixed - order.balloon_bytes : 0;
 	for (size_t i = 0; i < seen.plugged.n; i++)
 		seen.plugged.devices[i].requested_bytes = order.requested_bytes[i];
@@ -57,8 +60,9 @@ static void machine_set(void)
 
 static void plug(uint64_t bytes, uint64_t block)
 {
-	seen.plugged.devices[seen.plugged.n++] = (struct plugged_device){ block, bytes, bytes, bytes,
-									   bytes };
+	unsigned int n = (unsigned int)seen.plugged.n++;
+
+	seen.plugged.devices[n] = (struct plugged_device){ n, block, bytes, bytes, bytes, bytes };
 	fixed -= bytes;
 }
 
@@ -311,6 +315,78 @@ static void test_grow_to_all_of_less(void **state)
 	assert_has(512 * MIB, 33 * MIB);
 }
 
+/* The fullest one is stuck: the other one goes on, and pages after that. */
+static void test_stuck_device(void **state)
+{
+	(void)state;
+	plug(256 * MIB, BLOCK);
+	seen.plugged.devices[0].block_bytes = 512 * MIB;
+	until_step(1);
+	assert_int_equal(run.unplugging, 0);
+	follow = machine_follow;
+	loose = 0;
+	until(BALLOON_SET, 40);
+	loose = UINT64_MAX;
+	until_step(2);
+	assert_int_equal(run.unplugging, 1);
+	assert_int_equal(next.unplug_bytes, 256 * MIB);
+	until_step(3);
+	assert_int_equal(next.unplug_bytes, 0);
+}
+
+/* What is given back goes to the emptiest device first. */
+static void test_evenly(void **state)
+{
+	struct plugged_order order;
+
+	(void)state;
+	seen.plugged.devices[0].block_bytes = BLOCK;
+	plug(512 * MIB, BLOCK);
+	seen.plugged.devices[0].bytes = 100 * MIB;
+	seen.plugged.devices[1].bytes = 300 * MIB;
+	plugged_size(&seen.plugged, MEMORY, MEMORY - 300 * MIB, &order);
+	assert_int_equal(order.requested_bytes[1], 300 * MIB);
+	assert_int_equal(order.requested_bytes[0], 424 * MIB);
+}
+
+/* A kernel that was started by another one unplugs all, and plugs in what is requested: nobody
+ * else. */
+static void test_unplugs_by_itself(void **state)
+{
+	(void)state;
+	goal.wanted_bytes = MEMORY - 100 * MIB;
+	until_step(1);
+	settle();
+	seen.plugged.devices[0].bytes = 0;
+	seen.actual_bytes = fixed;
+	follow = balloon_follow;
+	target = seen.actual_bytes;
+	for (int i = 0; i < 4; i++)
+		if (tick() == BALLOON_END && next.state == BALLOON_OTHER_OWNER)
+			fail_msg("%s", next.reason);
+	assert_int_equal(plugged_meant_bytes(&seen.plugged), 412 * MIB);
+	/* What somebody else asks for is seen before the guest has done it all. */
+	seen.plugged.devices[0].bytes = 300 * MIB;
+	seen.plugged.devices[0].requested_bytes = 200 * MIB;
+	assert_int_equal(plugged_meant_bytes(&seen.plugged), 300 * MIB);
+}
+
+/* A step that ends where the floor has come to leaves no more to the balloon than before. */
+static void test_floor_in_a_block(void **state)
+{
+	(void)state;
+	seen.plugged.n = 0;
+	fixed = MEMORY;
+	plug(512 * MIB, 512 * MIB);
+	until_step(1);
+	tick();
+	seen.report.needed_bytes = 560 * MIB; /* floor 700 */
+	for (int i = 0; i < 60 && tick() != BALLOON_END; i++)
+		;
+	assert_int_equal(next.state, BALLOON_FLOOR);
+	assert_has(512 * MIB, 0);
+}
+
 /* A device that somebody made larger meanwhile is not asked for less. */
 static void test_larger_than_at_first(void **state)
 {
@@ -322,6 +398,9 @@ static void test_larger_than_at_first(void **state)
 	plugged_size(&seen.plugged, MEMORY, 700 * MIB, &order);
 	assert_int_equal(order.requested_bytes[0], 600 * MIB);
 	assert_int_equal(order.balloon_bytes, 100 * MIB);
+	/* It is on top of all that the guest had. */
+	plugged_size(&seen.plugged, MEMORY, MEMORY, &order);
+	assert_int_equal(order.balloon_bytes, MEMORY - 512 * MIB);
 	/* A guest that never plugged in all that it was to have gets no less asked for again. */
 	d->first_requested_bytes = 512 * MIB;
 	d->first_bytes = d->bytes = 500 * MIB;
@@ -356,6 +435,10 @@ int main(void)
 		cmocka_unit_test_setup(test_grow_to_all, machine_setup),
 		cmocka_unit_test_setup(test_grow_to_an_odd_size, machine_setup),
 		cmocka_unit_test_setup(test_grow_to_all_of_less, machine_setup),
+		cmocka_unit_test_setup(test_stuck_device, machine_setup),
+		cmocka_unit_test_setup(test_evenly, machine_setup),
+		cmocka_unit_test_setup(test_unplugs_by_itself, machine_setup),
+		cmocka_unit_test_setup(test_floor_in_a_block, machine_setup),
 		cmocka_unit_test_setup(test_larger_than_at_first, machine_setup),
 	};
 

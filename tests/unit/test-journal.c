@@ -128,11 +128,13 @@ static void test_mems(void **state)
 	memset(kept.qmp, '"', sizeof(kept.qmp) - 1);
 	memset(kept.stats_path, '\\', sizeof(kept.stats_path) - 1);
 	kept.qmp[0] = kept.stats_path[0] = '/';
+	kept.original_bytes = INT64_MAX;
 	for (kept.mems.n = 0; kept.mems.n < ARRAY_SIZE(kept.mems.devices); kept.mems.n++) {
 		struct journal_mem *mem = &kept.mems.devices[kept.mems.n];
 
 		memset(mem->id, 'm', sizeof(mem->id) - 1);
-		mem->requested_bytes = mem->bytes = INT64_MAX;
+		mem->requested_bytes = INT64_MAX;
+		mem->bytes = INT64_MAX / 10;
 	}
 	assert_int_equal(journal_format(&kept, &text), 0);
 	assert_in_range(strlen(text), 1, JOURNAL_FILE_MAX / 2);
@@ -248,6 +250,7 @@ static void test_strict_mems(void **state)
 		{ "536870912", "-1" },
 		{ "536870912", "9223372036854775808" },
 		{ "534773760", "-1" },
+		{ "534773760", "1073741824" },
 		{ "534773760", "\"1\"" },
 		{ "{\"id\"", "{\"more\": 1, \"id\"" },
 		{ "[{", "[7, {" },
@@ -411,13 +414,13 @@ static void test_is_live(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_nothing_kept), cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_mems),	     cmocka_unit_test(test_first_version),
-		cmocka_unit_test(test_strict_mems),
-		cmocka_unit_test(test_list),	     cmocka_unit_test(test_strict),
-		cmocka_unit_test(test_damaged),	     cmocka_unit_test(test_cannot_be_kept),
-		cmocka_unit_test(test_no_file),	     cmocka_unit_test(test_no_space),
-		cmocka_unit_test(test_process),	     cmocka_unit_test(test_is_live),
+		cmocka_unit_test(test_nothing_kept),   cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_mems),	       cmocka_unit_test(test_first_version),
+		cmocka_unit_test(test_strict_mems),    cmocka_unit_test(test_list),
+		cmocka_unit_test(test_strict),	       cmocka_unit_test(test_damaged),
+		cmocka_unit_test(test_cannot_be_kept), cmocka_unit_test(test_no_file),
+		cmocka_unit_test(test_no_space),       cmocka_unit_test(test_process),
+		cmocka_unit_test(test_is_live),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

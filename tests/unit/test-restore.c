@@ -24,11 +24,11 @@ struct machine {
 	const char *refuses, *class; /* a command, with a class of errors */
 	const char *hushes;	     /* a command that is never answered */
 	struct journal_mems mems;    /* what its devices are to have, and have */
-	uint64_t requests[8]; /* of any device */
+	uint64_t requests[8];	     /* of any device */
 	size_t n_requests;
-	bool brings_daemon;	     /* one is there once a target is set */
-	unsigned int migrations;     /* times that it says it is being migrated */
-	unsigned int cut_reply;	     /* the reply, from 1, that is cut after cut_bytes; once */
+	bool brings_daemon;	 /* one is there once a target is set */
+	unsigned int migrations; /* times that it says it is being migrated */
+	unsigned int cut_reply;	 /* the reply, from 1, that is cut after cut_bytes; once */
 	size_t cut_bytes;
 	bool was_cut;
 	unsigned int connections, replies;
@@ -73,13 +73,12 @@ static json_t *mems_json(const struct machine *m)
 		const struct journal_mem *mem = &m->mems.devices[i];
 
 		json_array_append_new(
-			list,
-			json_pack("{ss s{ss ss sI sI sI sI sI si}}", "type", "virtio-mem", "data",
-				  "id", mem->id, "memdev", "/objects/m", "memaddr",
-				  (json_int_t)(GIB * 4), "block-size", (json_int_t)(2 * MIB),
-				  "max-size", (json_int_t)GIB, "requested-size",
-				  (json_int_t)mem->requested_bytes, "size", (json_int_t)mem->bytes,
-				  "node", 0));
+			list, json_pack("{ss s{ss ss sI sI sI sI sI si}}", "type", "virtio-mem",
+					"data", "id", mem->id, "memdev", "/objects/m", "memaddr",
+					(json_int_t)(GIB * 4), "block-size", (json_int_t)(2 * MIB),
+					"max-size", (json_int_t)GIB, "requested-size",
+					(json_int_t)mem->requested_bytes, "size",
+					(json_int_t)mem->bytes, "node", 0));
 	}
 	return list;
 }
