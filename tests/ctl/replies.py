@@ -31,7 +31,7 @@ STATUS = {
          "act": False, "domain": "beta", "memory_bytes": 1024 * MIB, "host_resident_bytes": None,
          "balloon_bytes": None, "agent": None, "census": None, "duplicate_bytes": None,
          "cache_limit": {"text": None, "source": None}, "hint": {"text": None, "source": None}, "report": None,
-         "warnings": ["no QMP"], "balloon": {"bytes": 700 * MIB, "memory_bytes": 1024 * MIB, "notes": ["no device"],
+         "warnings": ["no QMP"], "balloon": {"bytes": 500 * MIB, "size_bytes": 700 * MIB, "memory_bytes": 1024 * MIB, "notes": ["no device"],
                                             "original_bytes": 1024 * MIB, "target_bytes": 700 * MIB, "resize": None,
                                             "hands_off_left_usec": None, "quarantine_left_usec": 300_000_000}}],
     "images": [{"path": "/images/base.raw", "device": 1, "inode": 2, "size_bytes": 2048 * MIB,
@@ -71,7 +71,8 @@ FREE = {"vm": "alpha", "order": 18, "asked_bytes": 512 * MIB, "freed_bytes": 400
         "error": None, "dry_run": False}
 BALLOON = {"vm": "alpha", "order": 19, "asked_bytes": 512 * MIB, "original_bytes": 1024 * MIB, "from_bytes": 1024 * MIB,
            "actual_bytes": 512 * MIB, "target_bytes": 512 * MIB, "floor_bytes": 200 * MIB, "floor_source": "agent",
-           "cache": "first", "agent": True, "state": "reached", "reason": "done", "evicted_bytes": 400 * MIB,
+           "cache": "first", "by": "auto", "agent": True, "state": "reached", "reason": "done", "evicted_bytes": 400 * MIB,
+           "unplugged_bytes": 0,
            "host_returned_bytes": 500 * MIB, "steps": 2, "usec": 4200000, "dry_run": False, "notes": []}
 ATTACH = {"name": "alpha", "agent": "serial:/run/a.sock", "added_port": False,
           "advice": ["-device virtio-serial-pci", "<channel type='unix'/>"]}

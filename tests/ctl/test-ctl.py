@@ -362,6 +362,9 @@ class Output(Case):
             "order 19: of 1024.0 MiB, to have 512.0 MiB, it has 512.0 MiB after 2 steps and 4.2 s; state: reached",
             "it ended with: done",
             "400.0 MiB of page cache and slab were given up first; the host sees 500.0 MiB of guest memory returned"])
+        superpages = dict(replies.BALLOON, unplugged_bytes=256 << 20)
+        self.assertEqual(self.output("balloon", "--by", "superpages", parameters=superpages).splitlines()[2],
+                         "256.0 MiB were given as superpages, by virtio-mem")
         begun = dict(replies.BALLOON, state="running", reason="under way")
         self.assertEqual(self.output("balloon", "--no-wait", parameters=begun).splitlines(), [
             "order 19: under way from 1024.0 MiB to 512.0 MiB"])

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The short form of the scenario `superpages`: what a virtio-mem device gives comes back to the host, and nothing drifts."""
+import pytest
+
+from lab.scenarios import superpages
+from test_limit import held, measured
+
+GROUPS = {
+    "returned": {"dial_returned_bytes", "native_file_of_pages_punched_gib_per_second"},
+    "no_drift": {"drift_times", "drift_memtotal_bytes", "drift_memavailable_bytes"},
+    "harmless": {"kernel_log_troubles"},
+}
+
+
+@pytest.fixture(scope="module")
+def superpages_report():
+    return measured(superpages)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_superpages(superpages_report, group):
+    held(superpages_report, GROUPS[group])
+
+
+def test_no_check_of_the_superpages_is_forgotten(superpages_report):
+    assert {check["name"] for check in superpages_report.checks} <= set().union(*GROUPS.values())
