@@ -49,7 +49,10 @@ static void on_migrate(struct qmp *qmp, const struct qmp_reply *reply, void *use
 {
 	struct balloon *b = userdata;
 	uint64_t bytes = b->open_bytes;
-	struct dial_request request = { .entry = &b->entry, .command_usec = BALLOON_COMMAND_USEC };
+	/* It may be a page less than all. */
+	struct dial_request request = { .entry = &b->entry,
+					.is_exact = true,
+					.command_usec = BALLOON_COMMAND_USEC };
 
 	b->opening = false;
 	if (!is_answered(b, reply) || (reply->result == 0 && is_migrating(reply->value)) ||

@@ -112,29 +112,34 @@ void balloon_release_if_whole(struct balloon *b)
 		balloon_release(b);
 }
 
-static bool mems_prune(struct journal_entry *entry, const struct virtio_mems *now)
+static void mems_prune(struct journal_entry *entry, const struct plugged *plugged)
 {
 	struct journal_mems kept = { 0 };
-	struct plugged plugged;
 
-	dial_plugged(&entry->mems, now, &plugged);
-	if (plugged.n == entry->mems.n)
-		return false;
-	entry->original_bytes -= dial_gone_bytes(&entry->mems, &plugged);
-	for (size_t i = 0; i < plugged.n; i++)
-		kept.devices[kept.n++] = entry->mems.devices[plugged.devices[i].index];
+	entry->original_bytes -= dial_gone_bytes(&entry->mems, plugged);
+	if (entry->target_bytes > entry->original_bytes)
+		entry->target_bytes = entry->original_bytes;
+	for (size_t i = 0; i < plugged->n; i++)
+		kept.devices[kept.n++] = entry->mems.devices[plugged->devices[i].index];
 	entry->mems = kept;
-	return true;
 }
 
 void balloon_prune(struct balloon *b, const struct virtio_mems *now)
 {
 	struct journal_entry entry = b->entry;
-	int r = b->kept && mems_prune(&entry, now) ? entry_write(b, &entry) : 0;
+	struct plugged plugged;
+	int r;
 
+	dial_plugged(&entry.mems, now, &plugged);
+	if (!b->kept || b->resize || !now->is_whole || plugged.n == entry.mems.n)
+		return;
+	mems_prune(&entry, &plugged);
+	r = entry_write(b, &entry);
 	if (r < 0)
 		log_warning_errno(r, "%s: its journal entry cannot be written, and stays: %m",
 				  b->vm->config.name);
+	else if (b->guard.target_bytes > entry.original_bytes)
+		b->guard.target_bytes = entry.original_bytes;
 }
 
 /*
@@ -145,15 +150,13 @@ static void adopt(struct balloon *b, const struct journal_entry *entry)
 {
 	const struct inventory *inv = b->vm->inventory;
 	struct journal_entry now = *entry;
-	struct virtio_mems mems = { .n = inv->n_virtio_mems };
 
-	memcpy(mems.devices, inv->virtio_mems, sizeof(mems.devices));
-	(void)mems_prune(&now, &mems);
 	snprintf(now.vm, sizeof(now.vm), "%s", b->vm->config.name);
 	snprintf(now.qmp, sizeof(now.qmp), "%s", b->vm->config.qmp);
 	if (inv->uuid[0])
 		snprintf(now.uuid, sizeof(now.uuid), "%s", inv->uuid);
-	if (inv->memory_bytes && now.original_bytes > inventory_most_bytes(inv))
+	/* Where devices are a part of it, the first look at them tells. */
+	if (!now.mems.n && inv->memory_bytes && now.original_bytes > inventory_most_bytes(inv))
 		now.original_bytes = inventory_most_bytes(inv);
 	b->entry = *entry;
 	b->kept = true;

@@ -25,7 +25,9 @@ void dial_first(const struct virtio_mems *now, struct journal_mems *ret)
 		const struct inventory_virtio_mem *mem = &now->devices[i];
 		struct journal_mem *first = &ret->devices[ret->n];
 
-		if (!mem->id[0])
+		/* Of one that has nothing of what it is to have nobody knows whether its driver
+		 * will come. */
+		if (!mem->id[0] || (!mem->bytes && mem->requested_bytes))
 			continue;
 		strcpy(first->id, mem->id);
 		first->requested_bytes = mem->requested_bytes;
@@ -205,7 +207,8 @@ static void size_want(struct dial *d, const struct virtio_mems *mems, const stru
 
 	if (bytes > original)
 		bytes = bytes - original > gone ? bytes - gone : original;
-	bytes = plugged_whole_bytes(plugged, original, bytes);
+	if (!d->request.is_exact)
+		d->request.bytes = bytes = plugged_whole_bytes(plugged, original, bytes);
 	plugged_size(plugged, original, bytes, &order);
 	for (size_t i = 0; i < plugged->n; i++)
 		want(d, find(mems, first->devices[plugged->devices[i].index].id),
@@ -242,6 +245,13 @@ static void on_looked(struct qmp *qmp, const struct qmp_reply *reply, void *user
 		return;
 	virtio_mems_read(reply->value, &mems);
 	dial_plugged(&d->request.entry->mems, &mems, &plugged);
+	if (plugged.n < d->request.entry->mems.n && !mems.is_whole) {
+		d->is_refused = true;
+		snprintf(d->error, sizeof(d->error),
+			 "its list of memory devices cannot be read as a whole");
+		finish(d, reply);
+		return;
+	}
 	size_want(d, &mems, &plugged);
 	if (command(d, "balloon", target(d->balloon_bytes), on_target) < 0)
 		closed(d);

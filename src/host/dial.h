@@ -22,20 +22,23 @@ typedef void dial_done_fn(struct dial *dial, const struct qmp_reply *reply, void
  * struct dial_request - what is wanted
  * @entry: what the guest had; borrowed
  * @bytes: the size
- * @unplug: the one device that is to unplug, down to @unplug.requested_bytes, and the balloon is
- *left alone; no id: the size is had without unplugging anything (policy/plugged.h), and where
- *blocks come back it may be larger, by less than a block
+ * @unplug: the one device that is to unplug, down to @unplug.requested_bytes, while the balloon is
+ *	left alone; no id: the size is had without unplugging anything (policy/plugged.h), and
+ *	where blocks come back it may be larger, by less than a block
+ * @is_exact: not larger even then: the balloon takes what is too much of a block first
  * @command_usec: an answer may take so long
  */
 struct dial_request {
 	const struct journal_entry *entry;
 	uint64_t bytes;
 	struct journal_mem unplug;
+	bool is_exact;
 	uint64_t command_usec;
 };
 
 /**
  * struct dial - one request, under way while @command is not 0; its other fields are its own
+ * @request.bytes: once it is over: the size that was set
  * @is_target_set: QEMU has taken the balloon's target, whatever it refused after that
  */
 struct dial {
@@ -77,7 +80,8 @@ uint64_t dial_first_bytes(const struct journal_mems *first);
 /** dial_gone_bytes() - of those that @plugged has no more, before the guest was first changed */
 uint64_t dial_gone_bytes(const struct journal_mems *first, const struct plugged *plugged);
 
-/** dial_first() - devices as they are now, for the entry of a guest that is not changed yet */
+/** dial_first() - devices as they are now, for the entry of a guest that is not changed yet; those
+ * that no driver has plugged anything in of are left alone */
 void dial_first(const struct virtio_mems *now, struct journal_mems *ret);
 
 #endif

@@ -88,8 +88,6 @@ static void mems_see(struct resize *r, const json_t *value)
 	virtio_mems_read(value, &mems);
 	if (!r->b->kept)
 		dial_first(&mems, &r->b->mems);
-	else
-		balloon_prune(r->b, &mems);
 	dial_plugged(r->b->kept ? &r->b->entry.mems : &r->b->mems, &mems, &r->seen.plugged);
 	for (size_t i = 0; i < mems.n; i++)
 		all += mems.devices[i].bytes;
@@ -150,7 +148,7 @@ static void set_failed(struct resize *r, const char *why)
 	if (r->is_ending) {
 		resize_note(r, "%s", text);
 		/* What is given back is given back as soon as that can be. */
-		if (r->b->kept && r->set_bytes > balloon_target(r->b))
+		if (r->b->kept && r->set_bytes > r->former_bytes)
 			balloon_open(r->b, r->set_bytes);
 	} else
 		resize_fail(r, text);
@@ -165,6 +163,8 @@ static void set_lost(struct resize *r)
 		r->is_set_lost = true;
 }
 
+static void set_begin(struct resize *r);
+
 bool resize_set_again(struct resize *r)
 {
 	if (!r->is_set_lost)
@@ -172,7 +172,7 @@ bool resize_set_again(struct resize *r)
 	if (now_usec() > r->seen.answered_usec + balloon_rules_default.blind_usec)
 		set_failed(r, "QEMU does not answer");
 	else if (r->vm->qmp && qmp_is_ready(r->vm->qmp))
-		resize_set(r, r->set_bytes, &r->unplug);
+		set_begin(r);
 	return true;
 }
 
@@ -190,6 +190,11 @@ static void on_set(struct dial *dial, const struct qmp_reply *reply, void *userd
 			(void)balloon_keep(r->b, r->goal.original_bytes, r->former_bytes);
 		set_failed(r, reply->error);
 		return;
+	}
+	/* Larger, where blocks come back: that is what the guest is to have. */
+	if (!r->unplug.id[0] && dial->request.bytes > r->set_bytes) {
+		r->set_bytes = dial->request.bytes;
+		(void)balloon_keep(r->b, r->goal.original_bytes, r->set_bytes);
 	}
 	log_info("%s: target %.1f MiB%s", r->vm->config.name, (double)r->set_bytes / (1 << 20),
 		 r->unplug.id[0] ? ", by virtio-mem" : "");
@@ -209,7 +214,6 @@ static void target_set(struct resize *r)
 		r->set_bytes = r->end.bytes = r->goal.original_bytes;
 		r->unplug.id[0] = '\0';
 	}
-	r->former_bytes = r->b->kept ? balloon_target(r->b) : r->goal.original_bytes;
 	if (e >= 0)
 		e = balloon_keep(r->b, r->goal.original_bytes, r->set_bytes);
 	if (e == -ESTALE)
@@ -256,14 +260,20 @@ static void on_migrate(struct qmp *qmp, const struct qmp_reply *reply, void *use
 		resize_decide(r);
 }
 
-void resize_set(struct resize *r, uint64_t bytes, const struct journal_mem *unplug)
+static void set_begin(struct resize *r)
 {
 	int e;
 
-	r->set_bytes = bytes;
-	r->unplug = unplug ? *unplug : (struct journal_mem){ 0 };
 	r->is_set_lost = false;
 	e = resize_command(r, "query-migrate", NULL, on_migrate);
 	if (e < 0 && e != -ESTALE)
 		set_lost(r);
+}
+
+void resize_set(struct resize *r, uint64_t bytes, const struct journal_mem *unplug)
+{
+	r->set_bytes = bytes;
+	r->unplug = unplug ? *unplug : (struct journal_mem){ 0 };
+	r->former_bytes = r->b->kept ? balloon_target(r->b) : r->goal.original_bytes;
+	set_begin(r);
 }

@@ -288,17 +288,27 @@ static uint64_t whole_blocks(struct resize *r, uint64_t original, uint64_t wante
 	return whole;
 }
 
+/* Without what devices had that are gone. */
+static uint64_t owed_bytes(const struct resize *r)
+{
+	const struct journal_entry *entry = &r->b->entry;
+
+	return entry->original_bytes - dial_gone_bytes(&entry->mems, &r->seen.plugged);
+}
+
 /* The first look tells what a relative size is relative to. */
 static void begin(struct resize *r)
 {
 	uint64_t memory = memory_bytes(r), actual = r->seen.actual_bytes, wanted;
-	uint64_t original = r->b->kept ? r->b->entry.original_bytes : actual;
+	uint64_t original = r->b->kept ? owed_bytes(r) : actual;
 	char text[BALLOON_REASON_MAX * 2];
 
 	if (!memory) {
 		resize_fail(r, "QEMU does not tell how much memory it has");
 		return;
 	}
+	/* Two answers of QEMU's make it, and blocks may have come or gone between them. */
+	memory = memory > original ? memory : original;
 	/* What somebody else has given since is not taken by "max". */
 	if (size_text_apply(&r->request.size, actual, original > actual ? original : actual,
 			    &wanted) < 0) {

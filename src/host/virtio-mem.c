@@ -73,4 +73,5 @@ void virtio_mems_read(const json_t *value, struct virtio_mems *ret)
 		    strcmp(type, "virtio-mem") == 0)
 			add(ret, json_object_get(device, "data"));
 	}
+	ret->is_whole = json_is_array(value) && !ret->is_cut && !ret->is_odd;
 }

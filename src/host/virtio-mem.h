@@ -11,11 +11,12 @@
  * struct virtio_mems - of one machine
  * @is_cut: there are more than fit
  * @is_odd: one told sizes that it cannot have, and is left out
+ * @is_whole: neither, and it was a list: a device that is not among them is gone
  */
 struct virtio_mems {
 	struct inventory_virtio_mem devices[INVENTORY_VIRTIO_MEMS_MAX];
 	size_t n;
-	bool is_cut, is_odd;
+	bool is_cut, is_odd, is_whole;
 };
 
 /** virtio_mems_read() - an answer to query-memory-devices; other devices are passed over */

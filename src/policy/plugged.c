@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/plugged.h"
 
+#include <stdbool.h>
+
 #define PAGE_BYTES 4096
 
 static uint64_t smaller(uint64_t a, uint64_t b)
@@ -107,27 +109,37 @@ uint64_t plugged_whole_bytes(const struct plugged *plugged, uint64_t original_by
 	return sum < plugged_lacking_bytes(plugged) ? original_bytes - sum : bytes;
 }
 
-static uint64_t requested_bytes(const struct plugged_device *d, uint64_t away)
+static uint64_t requested_bytes(const struct plugged_device *d, uint64_t away, bool is_all)
 {
 	if (d->requested_bytes > larger(d->first_requested_bytes, d->first_bytes))
 		return d->requested_bytes;
-	return away ? d->first_bytes - away : d->first_requested_bytes;
+	if (away)
+		return d->first_bytes - away;
+	/* It was still plugging in when it was first seen. */
+	if (!is_all && d->bytes > d->first_bytes)
+		return smaller(d->requested_bytes, d->first_requested_bytes);
+	return d->first_requested_bytes;
 }
 
 void plugged_size(const struct plugged *plugged, uint64_t original_bytes, uint64_t bytes,
 		  struct plugged_order *ret)
 {
-	uint64_t away[PLUGGED_MAX] = { 0 }, plugs = 0;
+	uint64_t away[PLUGGED_MAX] = { 0 }, plugs = 0, first = 0;
+	bool is_all = bytes >= original_bytes;
 
-	if (bytes < original_bytes)
+	if (!is_all)
 		(void)keep_away(plugged, original_bytes - bytes, away);
 	for (size_t i = 0; i < plugged->n; i++) {
 		const struct plugged_device *d = &plugged->devices[i];
 
-		ret->requested_bytes[i] = requested_bytes(d, away[i]);
-		plugs += bytes == original_bytes ? d->first_bytes
-						 : larger(d->bytes, d->first_bytes - away[i]);
+		ret->requested_bytes[i] = requested_bytes(d, away[i], is_all);
+		plugs += larger(d->bytes, d->first_bytes - away[i]);
+		first += d->first_bytes;
 	}
+	ret->balloon_bytes = bytes > plugs ? bytes - plugs : 0;
+	/* What somebody else gave is no reason to keep pages that were the guest's. */
+	if (is_all)
+		ret->balloon_bytes = larger(ret->balloon_bytes, original_bytes - first);
 	/* QEMU takes none of 0. */
-	ret->balloon_bytes = bytes > plugs + PAGE_BYTES ? bytes - plugs : PAGE_BYTES;
+	ret->balloon_bytes = larger(ret->balloon_bytes, PAGE_BYTES);
 }

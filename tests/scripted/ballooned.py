@@ -209,7 +209,7 @@ class Plugged(Balloon):
 
     def __init__(self, directory, name, plugged=512 * MIB, **options):
         self.plugged = self.requested = self.most = plugged
-        self.loose, self.requests, self.gone = 1 << 40, [], False
+        self.loose, self.requests, self.gone, self.late = 1 << 40, [], False, False
         super().__init__(directory, name, **options)
         self.base = self.memory
         self.memory += plugged  # all that the guest has
@@ -220,10 +220,11 @@ class Plugged(Balloon):
         super().follow()
         goes = min(max(self.plugged - self.requested, 0), room, self.loose)
         self.loose -= goes
-        self.plugged += min(max(self.requested - self.plugged, 0), room) - goes
+        self.plugged += (0 if self.late else min(max(self.requested - self.plugged, 0), room)) - goes
 
     def _answer(self, name, arguments):
         if name == "query-memory-size-summary":
+            self.follow()
             return {"return": {"base-memory": self.base, "plugged-memory": self.plugged}}
         if name == "query-memory-devices":
             self.follow()

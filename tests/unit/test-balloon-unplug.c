@@ -401,6 +401,18 @@ static void test_larger_than_at_first(void **state)
 	/* It is on top of all that the guest had. */
 	plugged_size(&seen.plugged, MEMORY, MEMORY, &order);
 	assert_int_equal(order.balloon_bytes, MEMORY - 512 * MIB);
+	/* That holds for whoever takes what it has now for the size to be set. */
+	plugged_size(&seen.plugged, MEMORY, MEMORY + 50 * MIB, &order);
+	assert_int_equal(order.balloon_bytes, MEMORY - 512 * MIB);
+	/* One that was still plugging in when it was first seen is not asked for more in a step. */
+	d->first_bytes = 100 * MIB;
+	d->first_requested_bytes = 512 * MIB;
+	d->bytes = d->requested_bytes = 300 * MIB;
+	plugged_size(&seen.plugged, MEMORY, MEMORY - 50 * MIB, &order);
+	assert_int_equal(order.requested_bytes[0], 300 * MIB);
+	plugged_size(&seen.plugged, MEMORY, MEMORY, &order);
+	assert_int_equal(order.requested_bytes[0], 512 * MIB);
+	*d = (struct plugged_device){ 0, BLOCK, 600 * MIB, 600 * MIB, 512 * MIB, 512 * MIB };
 	/* A guest that never plugged in all that it was to have gets no less asked for again. */
 	d->first_requested_bytes = 512 * MIB;
 	d->first_bytes = d->bytes = 500 * MIB;
