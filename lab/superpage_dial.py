@@ -23,6 +23,8 @@ def _resize(lab, guest, *words):
 def dial(lab, report, plugged):
     """From the command to its answer: the daemon looks first whether the size stands still, and after it how the guest is."""
     report.head("256 MiB by `pagepact balloon`, --by=superpages and --by=pages")
+    lab.start_daemon()
+    lab.wait_agents()
     rows = []
 
     def resized(*words):
@@ -58,6 +60,6 @@ def drift(lab, report, plugged):
     after = _memory(plugged.guest)
     for name in before:
         report.measure(f"drift_{name.lower()}_bytes", before[name] - after[name])
-    report.check("drift_times", report.measure("drift_times", times), f">= {times}")
+    report.measure("drift_times", times)
     report.check("drift_memtotal_bytes", abs(report.measures["drift_memtotal_bytes"]), "== 0")
     report.check("drift_memavailable_bytes", report.measures["drift_memavailable_bytes"], f"<= {DRIFT_BYTES}")

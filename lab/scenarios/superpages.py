@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Superpages by virtio-mem against pages by the balloon: how fast memory comes back to the host, and goes to the guest again.
 
-The long form takes about half an hour, the short one two minutes; `--seconds N` is how often the part `drift` goes down and up.
+The long form takes a quarter of an hour, the short one a minute and a half; `--seconds N` is how often the part `drift` goes down and up.
 """
 from lab import stream, superpage_anew, superpage_dial, superpage_native, superpage_times
 from lab.superpage_state import SIZES, Plugged
@@ -34,21 +34,12 @@ def _with_guest(lab, report, kernel, parts, **options):
     return _end(lab, report, plugged, names[0])
 
 
-def _dialled(lab, report, plugged):
-    lab.start_daemon()
-    lab.wait_agents()
-    superpage_dial.dial(lab, report, plugged)
-
-
-_dialled.__name__ = "dial"
-
-
 def run(lab, report, kernel):
     plain = {"agent": None, "append": "init_on_alloc=0"}
     troubles = _with_guest(lab, report, kernel, [(superpage_times.balloon, "")], agent=None)
     troubles += _with_guest(lab, report, kernel, [(superpage_times.balloon, "_noinit"), (superpage_times.reporting,),
                                                   (superpage_dial.drift,)], **plain)
-    troubles += _with_guest(lab, report, kernel, [(_dialled,)])
+    troubles += _with_guest(lab, report, kernel, [(superpage_dial.dial,)])
     with superpage_anew.huge_folder(lab.directory) as folder:
         troubles += _with_guest(lab, report, kernel, [(superpage_anew.anew,)], ram_folder=folder, **plain)
     report.part(superpage_native.native, lab, report)

@@ -161,6 +161,9 @@ static void on_watched_mems(struct qmp *qmp, const struct qmp_reply *reply, void
 	virtio_mems_read(reply->value, &mems);
 	balloon_prune(b, &mems);
 	dial_plugged(&b->entry.mems, &mems, &plugged);
+	/* What could not be read is no proof of anything. */
+	if (plugged.n < b->entry.mems.n)
+		return;
 	owner_see(b, b->watched_bytes + plugged_meant_bytes(&plugged));
 }
 

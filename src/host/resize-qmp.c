@@ -82,16 +82,30 @@ static void size_see(struct resize *r)
 /* Until the guest is first changed, what it has is what it had. */
 static void mems_see(struct resize *r, const json_t *value)
 {
+	const struct journal_mems *first = r->b->kept ? &r->b->entry.mems : &r->b->mems;
 	struct virtio_mems mems;
 	uint64_t all = 0;
 
 	virtio_mems_read(value, &mems);
 	if (!r->b->kept)
 		dial_first(&mems, &r->b->mems);
-	dial_plugged(r->b->kept ? &r->b->entry.mems : &r->b->mems, &mems, &r->seen.plugged);
+	dial_plugged(first, &mems, &r->seen.plugged);
+	/* What could not be read is not gone. */
+	if (r->seen.plugged.n < first->n && !mems.is_whole)
+		r->balloon_known = false;
 	for (size_t i = 0; i < mems.n; i++)
 		all += mems.devices[i].bytes;
 	r->other_bytes = all - plugged_bytes(&r->seen.plugged);
+}
+
+/* Return: whether the answer is of use; where QEMU refuses one, that is the end. */
+static bool is_told(struct resize *r, const struct qmp_reply *reply)
+{
+	if (!answered(r, reply))
+		return false;
+	if (reply->result < 0)
+		resize_fail(r, reply->error);
+	return reply->result >= 0;
 }
 
 static void on_mems(struct qmp *qmp, const struct qmp_reply *reply, void *userdata)
@@ -99,12 +113,8 @@ static void on_mems(struct qmp *qmp, const struct qmp_reply *reply, void *userda
 	struct resize *r = userdata;
 
 	(void)qmp;
-	if (!answered(r, reply))
+	if (!is_told(r, reply))
 		return;
-	if (reply->result < 0) {
-		resize_fail(r, reply->error);
-		return;
-	}
 	mems_see(r, reply->value);
 	size_see(r);
 }
@@ -115,12 +125,8 @@ static void on_polled(struct qmp *qmp, const struct qmp_reply *reply, void *user
 	int64_t actual;
 
 	(void)qmp;
-	if (!answered(r, reply))
+	if (!is_told(r, reply))
 		return;
-	if (reply->result < 0) {
-		resize_fail(r, reply->error);
-		return;
-	}
 	if (json_get_i64(reply->value, "actual", &actual)) {
 		balloon_see(r, actual);
 	} else {

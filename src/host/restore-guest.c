@@ -165,10 +165,11 @@ static void wait_for_migration(struct restore_guest *g)
 
 static void set(struct restore_guest *g)
 {
+	uint64_t now = now_usec(), deadline = command_deadline(g);
 	const struct dial_request request = {
 		.entry = &g->entry,
 		.bytes = g->next_bytes,
-		.command_usec = command_deadline(g) - now_usec(),
+		.command_usec = deadline > now ? deadline - now : 0,
 	};
 
 	g->state = RESTORE_ASKING;
