@@ -8,9 +8,9 @@
  * the kernel's watermarks; what is not is a goal of eviction beside the limit's (bound.h), in the
  * same order. All that goes for one inflation is no more than it needs beyond what was free when it
  * was announced: free page reporting takes blocks off the free lists for a moment, and others
- * allocate. Without a limit it rests where it was dear (ahead_rest_usec()), and files that a process
- * maps are spared. A brake does not stop it: what the agent does not find, the balloon takes from the
- * kernel's lists, where it may be hot or mapped.
+ * allocate. Without a limit it rests where it was dear (ahead_rest_usec()), and what came back
+ * lately is spared. A brake does not stop it: what the agent does not find, the balloon takes from
+ * the kernel's lists, where it may be hot or mapped.
  *
  * The hint is that of Balbir Singh, "[RFC][PATCH 2/2] Balloon hint for unmapped page cache", June
  * 2010, where the host set a bit of the device's; its number has another meaning since. A kernel

@@ -340,10 +340,10 @@ static uint64_t bound_work(struct bound *b, const uint64_t ahead[NODES_MAX], uin
 		return wait < settled_usec(b) ? wait : settled_usec(b);
 	}
 	goal.worth_only = !bound_has_much(b);
-	/* What is used through a mapping shows in no stamp, and of what came back half was text of
-	 * programs, unmapped at that moment (lab/run wave). Whose mappings are programs is not known:
-	 * mapped data is spared, too. */
-	goal.spare_mapped = !bound_has_limit(b);
+	/* What is used through a mapping shows in no stamp: half of what came back was text of
+	 * programs (lab/run wave). Under a limit a loop larger than it would come back as a whole.
+	 */
+	goal.spare_returned = !bound_has_limit(b);
 	before = goal;
 	uint64_t cpu = thread_usec();
 	bool uncounted = bound_has_limit(b) || b->shed->sweeping;

@@ -11,8 +11,8 @@
  * than the limit, and the report says why. While the cache is near the limit and much comes, the
  * sensor of uses is on, so that what is hot is known when it has to be.
  *
- * What a balloon is about to take (ahead.h) is shed in the same way; without a limit that rests where
- * it was dear, and files that a process maps are spared.
+ * What a balloon is about to take (ahead.h) is shed in the same way; without a limit that rests
+ * where it was dear, and what came back lately is spared.
  */
 #ifndef PAGEPACT_GUEST_BOUND_H
 #define PAGEPACT_GUEST_BOUND_H

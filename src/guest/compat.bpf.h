@@ -45,19 +45,9 @@ struct xarray {
 	void *xa_head;
 };
 
-/* 4.14: address_space.i_mmap became one of these, "lib/interval_tree: fast overlap detection". */
-struct rb_root {
-	void *rb_node;
-};
-
-struct rb_root_cached {
-	struct rb_root rb_root;
-};
-
 struct address_space {
 	struct inode *host;
 	struct xarray i_pages;
-	struct rb_root_cached i_mmap;
 	unsigned long flags;
 	__u32 wb_err;
 };

@@ -76,7 +76,7 @@ static inline int stamp_fits(unsigned short stamp, unsigned int tag)
 /*
  * The table of what was evicted: each page has one place in it. Pages of a file lie side by side,
  * so that reading it back walks along the table; the tag is the same for 512 MiB of a file.
- * An entry: tag, second, class of age, and a bit that tells it from none.
+ * An entry: tag, second, class of age, and a bit that says that it has not come back.
  */
 #define EVICTED_SLOTS	     131072
 #define EVICTED_TAG_SHIFT    32
@@ -84,7 +84,8 @@ static inline int stamp_fits(unsigned short stamp, unsigned int tag)
 #define EVICTED_SECOND_MASK  0xffffff
 #define EVICTED_CLASS_SHIFT  1
 #define EVICTED_CLASSES	     8
-#define EVICTED_SECONDS	     56 /* a minute, in units of 2^30 ns */
+#define EVICTED_SECONDS	     56	 /* a minute, in units of 2^30 ns */
+#define RETURNED_SECONDS     280 /* five: what came back is known as such for so long; chosen */
 
 static inline unsigned long long evicted_file(unsigned int device, unsigned long long inode)
 {
@@ -116,13 +117,32 @@ static inline unsigned long long evicted_make(unsigned int tag, unsigned int sec
 	       age_class << EVICTED_CLASS_SHIFT | 1;
 }
 
-/* An entry is followed for a minute. The programs' clock may be a tick behind user space's, and so
- * a second. */
-static inline int evicted_is_young(unsigned long long entry, unsigned int second)
+/* The programs' clock may be a tick behind user space's, and so a second. */
+static inline unsigned int evicted_age(unsigned long long entry, unsigned int second)
 {
 	unsigned int then = (unsigned int)entry >> EVICTED_SECOND_SHIFT;
 
-	return (entry & 1) && ((second + 1 - then) & EVICTED_SECOND_MASK) <= EVICTED_SECONDS;
+	return (second + 1 - then) & EVICTED_SECOND_MASK;
+}
+
+/* An entry is followed for a minute. */
+static inline int evicted_is_young(unsigned long long entry, unsigned int second)
+{
+	return (entry & 1) && evicted_age(entry, second) <= EVICTED_SECONDS;
+}
+
+/* What becomes of the entry of a page that comes back: the second is that of its return, and no
+ * bit says that it is out. */
+static inline unsigned long long evicted_returned(unsigned long long entry, unsigned int second)
+{
+	return evicted_make((unsigned int)(entry >> EVICTED_TAG_SHIFT), second, 0) & ~1ull;
+}
+
+static inline int evicted_has_returned(unsigned long long entry, unsigned int tag,
+				       unsigned int second)
+{
+	return entry && !(entry & 1) && entry >> EVICTED_TAG_SHIFT == tag &&
+	       evicted_age(entry, second) <= RETURNED_SECONDS;
 }
 
 static inline unsigned int evicted_class(unsigned long long entry)

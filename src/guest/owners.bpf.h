@@ -47,8 +47,6 @@ static void owner_fill(struct scan_owner *owner, unsigned long address)
 		flags |= SCAN_OWNER_WRITE_ERROR;
 	if ((BPF_CORE_READ(host, i_mode) & S_IFMT) != S_IFREG)
 		flags |= SCAN_OWNER_IRREGULAR;
-	if (BPF_CORE_READ(mapping, i_mmap.rb_root.rb_node))
-		flags |= SCAN_OWNER_MAPPED;
 	if (!BPF_CORE_READ(host, i_nlink))
 		flags |= SCAN_OWNER_UNLINKED;
 	owner->mapping = address;

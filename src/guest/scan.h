@@ -51,7 +51,6 @@ enum scan_owner_flag {
 	SCAN_OWNER_WRITE_ERROR = 1 << 1,
 	SCAN_OWNER_IRREGULAR = 1 << 2, /* a directory, say, or a block device */
 	SCAN_OWNER_UNLINKED = 1 << 3,
-	SCAN_OWNER_MAPPED = 1 << 4, /* any part of it, by a process, at this moment */
 };
 
 /* A write that failed left its data in the cache alone; a lease is broken by nobody. */

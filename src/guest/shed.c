@@ -23,7 +23,6 @@ struct shed_piece {
 	struct file_key key;
 	uint64_t now_usec;
 	bool choosy; /* only what is held by the host */
-	bool is_spared;
 	struct piece piece;
 	uint8_t age_class[PIECE_PAGES];
 	uint8_t node[PIECE_PAGES];
@@ -123,6 +122,13 @@ int shed_drain(struct shed *s, bool keep)
 	return r;
 }
 
+/* Taken again, it would come back again. */
+static bool is_spared(const struct shed_piece *p, const struct scan_page *page)
+{
+	return p->goal->spare_returned && watch_came_back(p->shed->heat->watch, p->key.device,
+							  p->key.inode, page->index, p->now_usec);
+}
+
 static enum fate shed_judge(unsigned i, const struct scan_page *page, uint64_t frame,
 			    void *userdata)
 {
@@ -130,10 +136,8 @@ static enum fate shed_judge(unsigned i, const struct scan_page *page, uint64_t f
 	struct heat_view heat = heat_look(p->shed->heat, page, frame, p->key.mapping, p->now_usec);
 	unsigned node = nodes_of(p->shed->nodes, frame);
 
-	if (p->is_spared)
-		return FATE_OTHER;
 	p->shed->guessed |= heat.guessed;
-	if (heat.hot || heat.awaited)
+	if (heat.hot || heat.awaited || is_spared(p, page))
 		return FATE_HOT;
 	if (!p->goal->pages[node]) {
 		p->shed->unwanted[node] = true;
@@ -155,7 +159,6 @@ static int shed_check(const struct scan_owner *owner, void *userdata)
 
 	if (owner->mapping != p->key.mapping)
 		return -ESTALE;
-	p->is_spared = p->goal->spare_mapped && (owner->flags & SCAN_OWNER_MAPPED);
 	/* Since it was opened: a write error, say, whose pages look clean. */
 	return owner->flags & SCAN_OWNER_BUSY ? -EBUSY : 0;
 }

@@ -9,8 +9,8 @@
  * opened by its file's key, looked at, judged by its heat, evicted and looked at again (piece.h);
  * what has left meanwhile is passed over (glance.h).
  * What is cold but not held by the host, while the host has said what it holds, goes to a queue of
- * its own and its turn comes after; what is hot, mapped, dirty, held or spared goes to the queue of
- * those kept, and is looked at again later, at growing intervals. What does not fit in a queue, and what
+ * its own and its turn comes after; what is hot, mapped, dirty or held goes to the queue of those
+ * kept, and is looked at again later, at growing intervals. What does not fit in a queue, and what
  * was short while that was not worth an open file, is found by the next sweep.
  */
 #ifndef PAGEPACT_GUEST_SHED_H
@@ -56,7 +56,7 @@ struct shed {
 	uint64_t kept_pages;   /* of those that were put to the front last, still to be looked at */
 	uint64_t kept_tried;   /* so many there were, */
 	uint64_t kept_evicted; /* and so many of them went */
-	bool guessed;		/* something stayed that may be found to be cold (heat.h) */
+	bool guessed;	       /* something stayed that may be found to be cold (heat.h) */
 	uint64_t evicted_pages; /* ever */
 	uint64_t lost;		/* of the watch's runs, as last seen */
 };
@@ -65,14 +65,14 @@ struct shed {
  * struct shed_goal - what is wanted
  * @pages: of each node; a piece goes whole, so it may become a little more
  * @worth_only: forget what is not worth an open file
- * @spare_mapped: leave files that a process maps, those pages of them, too, that it does not
+ * @spare_returned: leave what came back within a minute, in the last five (watch_came_back())
  * @held_only: leave what the host does not hold for later
  * @evicted: result, of all nodes
  */
 struct shed_goal {
 	uint64_t pages[NODES_MAX];
 	bool worth_only;
-	bool spare_mapped;
+	bool spare_returned;
 	bool held_only;
 	uint64_t evicted;
 };

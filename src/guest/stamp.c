@@ -103,3 +103,13 @@ void evicted_insert(uint64_t *table, uint64_t counts[static WIRE_AGE_CLASSES],
 	__atomic_store_n(entry, new, __ATOMIC_RELAXED);
 	counts[age_class]++;
 }
+
+bool evicted_came_back(const uint64_t *table, const struct watch_run *page, uint64_t now_ns)
+{
+	uint64_t file = evicted_file(page->device, page->inode);
+	const uint64_t *entry = &table[evicted_slot(file, page->index)];
+
+	return evicted_has_returned(__atomic_load_n(entry, __ATOMIC_RELAXED),
+				    evicted_tag(file, page->index),
+				    evicted_second(now_ns >> STAMP_SECOND_SHIFT));
+}

@@ -196,7 +196,7 @@ __noinline int page_returned(__u32 number, unsigned long index)
 	    !evicted_is_young(*entry, evicted_second(cpu->second)))
 		return 0;
 	cpu->refaulted[evicted_class(*entry)]++;
-	*entry = 0;
+	*entry = evicted_returned(*entry, evicted_second(cpu->second));
 	return 1;
 }
 

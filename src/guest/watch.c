@@ -437,6 +437,14 @@ void watch_evicted(struct watch *w, uint32_t device, uint64_t inode, uint64_t in
 			 (now >> STAMP_SECOND_SHIFT) + EVICTED_SECONDS, __ATOMIC_RELAXED);
 }
 
+bool watch_came_back(const struct watch *w, uint32_t device, uint64_t inode, uint64_t index,
+		     uint64_t now_usec)
+{
+	struct watch_run page = { .device = device, .inode = inode, .index = index };
+
+	return evicted_came_back(w->evicted, &page, now_usec * 1000);
+}
+
 void watch_returns(const struct watch *w, struct watch_returns *ret)
 {
 	for (unsigned n = 0; n < WIRE_AGE_CLASSES; n++) {

@@ -126,6 +126,16 @@ void watch_evicted(struct watch *w, uint32_t device, uint64_t inode, uint64_t in
 		   unsigned age_class, uint64_t now_usec);
 
 /**
+ * watch_came_back() - whether a page came back within a minute of an eviction of ours, and that was
+ * in the last five minutes
+ * @device, @inode, @index: as in struct watch_run
+ *
+ * Known of as many pages as can be followed (watch_returns()); of a page of which it is not: no.
+ */
+bool watch_came_back(const struct watch *w, uint32_t device, uint64_t inode, uint64_t index,
+		     uint64_t now_usec);
+
+/**
  * struct watch_returns - pages evicted, and of those that could be followed for a minute or until
  * they came back, the ones that did; by age at the eviction
  *

@@ -15,6 +15,7 @@ static const struct watch_run *told_runs;
 static unsigned told_count;
 static unsigned told_evicted; /* by watch_evicted() */
 static uint64_t told_lost;
+static bool fake_returned; /* of any page that is asked for */
 
 /* Of a file that is looked at, page N is in frame N if it is cached in truth; the rest is the
  * test's word. Without it, what is looked at is gone. */
@@ -71,6 +72,17 @@ void watch_evicted(struct watch *w, uint32_t device, uint64_t inode, uint64_t in
 	(void)age_class;
 	(void)now_usec;
 	told_evicted++;
+}
+
+bool watch_came_back(const struct watch *w, uint32_t device, uint64_t inode, uint64_t index,
+		     uint64_t now_usec)
+{
+	(void)w;
+	(void)device;
+	(void)inode;
+	(void)index;
+	(void)now_usec;
+	return fake_returned;
 }
 
 struct watch_heat watch_heat(struct watch *w, uint64_t pfn, uint64_t mapping, uint64_t index,

@@ -280,21 +280,22 @@ static void test_what_is_no_file_with_a_name_goes(void **state)
 	assert_cached(goal.evicted, FAKE_FRAMES);
 }
 
-/* Of a program at work the pages that it does not map now are kept where that is asked for. */
-static void test_a_file_that_is_mapped_is_spared(void **state)
+/* Taken again, it would come back again; it is kept where that is asked for. */
+static void test_what_came_back_is_spared(void **state)
 {
-	struct shed_goal goal = { .pages = { 2000 }, .spare_mapped = true };
+	struct shed_goal goal = { .pages = { 2000 }, .spare_returned = true };
 
 	(void)state;
-	fake_owners[0].flags = SCAN_OWNER_MAPPED;
+	fake_returned = true;
 	assert_cached(shed_all(SHED_FRESH, &goal), FAKE_FRAMES);
 	assert_int_equal(goal.evicted, 0);
 	assert_cached(shed.queues[SHED_KEPT].pages, FAKE_FRAMES);
 	/* Not twice in one burst. */
 	assert_int_equal(shed_retry_kept(&shed, 1, 30), 30);
 	assert_int_equal(shed_retry_kept(&shed, 31, 30), 0);
-	goal.spare_mapped = false;
+	goal.spare_returned = false;
 	assert_cached(shed_all(SHED_FRESH, &goal), 0);
+	fake_returned = false;
 	assert_cached(goal.evicted, FAKE_FRAMES);
 }
 
@@ -356,7 +357,7 @@ int main(void)
 		FILE_TEST(test_a_sweep_sorts_by_age),
 		FILE_TEST(test_kept_pages_are_tried_again),
 		FILE_TEST(test_what_is_no_file_with_a_name_goes),
-		FILE_TEST(test_a_file_that_is_mapped_is_spared),
+		FILE_TEST(test_what_came_back_is_spared),
 		FILE_TEST(test_a_file_with_an_error_loses_nothing),
 		FILE_TEST(test_a_node_of_which_nothing_is_wanted_keeps_its_pages),
 	};

@@ -270,6 +270,15 @@ static void test_evicted_tells_pages_apart(void **state)
 	assert_int_not_equal(entry_of(e, &page), 0);
 }
 
+/* As a program does. */
+static void come_back(struct evicted *e, const struct watch_run *page, uint64_t ns)
+{
+	uint64_t *entry =
+		&e->table[evicted_slot(evicted_file(page->device, page->inode), page->index)];
+
+	*entry = evicted_returned(*entry, evicted_second(ns >> STAMP_SECOND_SHIFT));
+}
+
 /* What is displaced before its minute is over could not be followed: it counts no more. */
 static void test_evicted_displaced(void **state)
 {
@@ -288,10 +297,34 @@ static void test_evicted_displaced(void **state)
 	evicted_insert(e->table, e->counts, &other, 4, START + 80 * SECOND);
 	assert_int_equal(e->counts[2], 1);
 	assert_int_equal(e->counts[4], 1);
-	/* It came back, and its entry went: there is room for the next. */
-	e->table[evicted_slot(evicted_file(1, 12), 5)] = 0;
+	/* It came back: there is room for the next. */
+	come_back(e, &other, START + 81 * SECOND);
 	evicted_insert(e->table, e->counts, &page, 2, START + 81 * SECOND);
 	assert_int_equal(e->counts[2], 2);
+	assert_false(evicted_came_back(e->table, &other, START + 82 * SECOND));
+}
+
+static void test_what_came_back_is_known_for_five_minutes(void **state)
+{
+	struct evicted *e = evicted_new();
+	struct watch_run page = { .device = 0x800001, .inode = 12, .index = 99 };
+	struct watch_run neighbour = page, twin = page;
+
+	(void)state;
+	neighbour.index++;
+	twin.index += EVICTED_SLOTS;
+	assert_false(evicted_came_back(e->table, &page, START));
+	evicted_insert(e->table, e->counts, &page, 7, START);
+	assert_false(evicted_came_back(e->table, &page, START));
+	come_back(e, &page, START + 10 * SECOND);
+	/* It is not followed any more: it comes back once. */
+	assert_false(young_at(entry_of(e, &page), START + 10 * SECOND));
+	assert_true(evicted_came_back(e->table, &page, START + 9 * SECOND));
+	assert_true(evicted_came_back(e->table, &page, START + 10 * SECOND));
+	assert_true(evicted_came_back(e->table, &page, START + 10 * SECOND + 299 * NSEC));
+	assert_false(evicted_came_back(e->table, &page, START + 10 * SECOND + 301 * NSEC));
+	assert_false(evicted_came_back(e->table, &neighbour, START + 10 * SECOND));
+	assert_false(evicted_came_back(e->table, &twin, START + 10 * SECOND));
 }
 
 static void test_evicted_spreads(void **state)
@@ -324,6 +357,7 @@ int main(void)
 		cmocka_unit_test(test_tags_differ),
 		cmocka_unit_test(test_age_classes),
 		cmocka_unit_test(test_evicted_for_a_minute),
+		cmocka_unit_test(test_what_came_back_is_known_for_five_minutes),
 		cmocka_unit_test(test_evicted_tells_pages_apart),
 		cmocka_unit_test(test_evicted_displaced),
 		cmocka_unit_test(test_evicted_spreads),
