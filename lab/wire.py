@@ -124,7 +124,7 @@ class Scan:
             numbers = struct.unpack("<28Q", payload)
             self.census = dict(zip(CENSUS, numbers))
             self.unplaced = dict(zip(UNPLACED, numbers[14:24]))
-            self.elapsed_usec, self.cpu_usec, self.chunk_max_usec, self.reserved = numbers[24:]
+            self.elapsed_usec, self.cpu_usec, self.chunk_max_usec, self.spoiled = numbers[24:]
 
     def file(self, who):
         return self.files.get((who["device"], who["inode"]))

@@ -5,6 +5,7 @@
 #include "ctl/balloon-table.h"
 #include "ctl/limit.h"
 #include "ctl/request.h"
+#include "ctl/superpage-table.h"
 #include "ctl/table.h"
 #include "ctl/text.h"
 #include "ctl/verb.h"
@@ -244,12 +245,15 @@ static int status_run(const struct ctl *ctl, const struct args *args)
 		r = limit_print_table(ctl, vms);
 	if (r == CTL_DONE)
 		r = balloon_print_table(ctl, vms);
+	if (r == CTL_DONE)
+		r = superpage_print_table(ctl, vms);
 	if (r == CTL_DONE && json_array_size(images) > 0) {
 		putchar('\n');
 		r = print_images(ctl, images);
 	}
 	json_array_foreach (vms, i, vm)
 		print_size(ctl, vm);
+	superpage_print_set_ups(json_object_get(reply, "set_ups"));
 	print_warnings(vms);
 	return r;
 }

@@ -48,6 +48,17 @@ static void boot_id_read(uint8_t ret[16])
 	}
 }
 
+static uint32_t clears(const struct agent *a)
+{
+	static const uint32_t bits[] = {
+		[MEMMAP_CLEARS_UNKNOWN] = 0,
+		[MEMMAP_CLEARS] = WIRE_CLEARS,
+		[MEMMAP_CLEARS_NOT] = WIRE_CLEARS_NOT,
+	};
+
+	return a->can_scan ? bits[memmap_clears(a->census.memmap)] : 0;
+}
+
 static uint32_t capabilities(const struct agent *a)
 {
 	uint32_t can = WIRE_CAN_FREE;
@@ -60,7 +71,7 @@ static uint32_t capabilities(const struct agent *a)
 		can |= WIRE_CAN_HINT;
 	if (a->can_watch && watch_sensor(a->heat.watch) != WIRE_HEAT_NONE)
 		can |= WIRE_CAN_HEAT;
-	return can;
+	return can | clears(a);
 }
 
 int answer_hello(struct agent *a, uint64_t id)
@@ -124,7 +135,11 @@ static int runs_tell(const struct wire_run *runs, uint32_t count, void *userdata
 
 static int scan_start(struct agent *a, uint64_t id)
 {
-	static const struct census_ops ops = { disk_tell, file_tell, runs_tell };
+	static const struct census_ops ops = {
+		.disk = disk_tell,
+		.file = file_tell,
+		.runs = runs_tell,
+	};
 
 	if (!a->can_scan)
 		return error_send(a, id, EOPNOTSUPP, a->missing);
@@ -150,6 +165,7 @@ static int scan_finish(struct agent *a)
 		.elapsed_usec = now_usec() - a->scan_started_usec,
 		.cpu_usec = a->scans_cpu_usec - a->scan_started_cpu_usec,
 		.chunk_max_usec = a->census.walk.chunk_max_usec,
+		.superpages_spoiled = a->census.superpages_spoiled,
 	};
 	bool many = a->census.files.count >= FILES_MANY;
 

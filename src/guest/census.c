@@ -7,11 +7,9 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "guest/page.h"
 
-#define SUPERPAGE_PAGES 512
-#define HELD_FLAGS	(SCAN_LOCKED | SCAN_UNEVICTABLE | SCAN_PINNED | SCAN_NOT_UPTODATE)
-#define DIRTY_FLAGS	(SCAN_DIRTY | SCAN_WRITEBACK)
-#define HOT_FLAGS	(SCAN_ACTIVE | SCAN_WORKINGSET)
+#define HOT_FLAGS (SCAN_ACTIVE | SCAN_WORKINGSET)
 
 int census_open(struct census *c, char *ret_reason, size_t reason_size)
 {
@@ -47,17 +45,13 @@ int census_begin(struct census *c, const struct heat *heat, const struct census_
 	c->ops = ops;
 	c->userdata = userdata;
 	c->totals = (struct wire_census){ 0 };
+	c->superpages_spoiled = 0;
 	c->disks = (struct disk_table){ .sysfs = "/sys" };
 	c->disks_told = 0;
 	c->runs_count = 0;
 	c->began_usec = now_usec();
 	walk_begin(&c->walk, c->memmap, &c->ram);
 	return 0;
-}
-
-bool page_evictable(const struct scan_page *p)
-{
-	return p->kind == SCAN_FILE && !(p->flags & (SCAN_MAPPED | DIRTY_FLAGS | HELD_FLAGS));
 }
 
 static void totals_add(struct wire_census *t, const struct scan_page *p)
@@ -79,7 +73,7 @@ static void totals_add(struct wire_census *t, const struct scan_page *p)
 	case SCAN_FILE:
 		if (p->flags & SCAN_MAPPED)
 			t->mapped_file++;
-		else if (p->flags & DIRTY_FLAGS)
+		else if (p->flags & PAGE_DIRTY_FLAGS)
 			t->unmapped_dirty++;
 		else
 			t->unmapped_clean++;
@@ -90,22 +84,26 @@ static void totals_add(struct wire_census *t, const struct scan_page *p)
 }
 
 /* Superpages that lie whole in [pfn, pfn + count). */
-static void superpages_add(struct wire_census *t, const struct scan_page *pages, uint64_t pfn,
-			   unsigned count)
+static int superpages_add(struct census *c, const struct scan_page *pages, uint64_t pfn,
+			  unsigned count)
 {
 	unsigned at = (unsigned)((SUPERPAGE_PAGES - pfn % SUPERPAGE_PAGES) % SUPERPAGE_PAGES);
+	struct wire_census *t = &c->totals;
 
 	for (; at + SUPERPAGE_PAGES <= count; at += SUPERPAGE_PAGES) {
-		unsigned nothing = 0, evictable = 0;
+		enum superpage state = superpage_judge(&pages[at]);
+		int r = 0;
 
-		for (unsigned i = at; i < at + SUPERPAGE_PAGES; i++) {
-			nothing += pages[i].kind == SCAN_FREE;
-			evictable += page_evictable(&pages[i]);
-		}
 		t->superpages++;
-		t->superpages_free += nothing == SUPERPAGE_PAGES;
-		t->superpages_reclaimable += nothing + evictable == SUPERPAGE_PAGES;
+		t->superpages_free += state == SUPERPAGE_FREE;
+		t->superpages_reclaimable += state >= SUPERPAGE_RECLAIMABLE;
+		c->superpages_spoiled += state == SUPERPAGE_SPOILED;
+		if (c->ops && c->ops->superpage)
+			r = c->ops->superpage((pfn + at) / SUPERPAGE_PAGES, state, c->userdata);
+		if (r < 0)
+			return r;
 	}
+	return 0;
 }
 
 static struct wire_identity identity_of(const struct scan_owner *o)
@@ -238,10 +236,10 @@ static int owner_file(struct census *c, const struct scan_owner *o)
 static uint32_t run_flags(const struct scan_page *p)
 {
 	return (p->flags & SCAN_MAPPED ? WIRE_PAGE_MAPPED : 0) |
-	       (p->flags & DIRTY_FLAGS ? WIRE_PAGE_DIRTY : 0) |
+	       (p->flags & PAGE_DIRTY_FLAGS ? WIRE_PAGE_DIRTY : 0) |
 	       (p->flags & HOT_FLAGS ? WIRE_PAGE_HOT : 0) |
 	       (p->flags & SCAN_REFERENCED ? WIRE_PAGE_REFERENCED : 0) |
-	       (p->flags & HELD_FLAGS ? WIRE_PAGE_HELD : 0);
+	       (p->flags & PAGE_HELD_FLAGS ? WIRE_PAGE_HELD : 0);
 }
 
 static void placed_add(struct census *c, const struct wire_run *run)
@@ -371,7 +369,8 @@ int census_step(struct census *c)
 		return r < 0 ? r : runs_flush(c);
 	for (unsigned i = 0; i < c->walk.count; i++)
 		totals_add(&c->totals, &pages[i]);
-	superpages_add(&c->totals, pages, c->walk.start, c->walk.count);
-	r = chunk_files(c);
+	r = superpages_add(c, pages, c->walk.start, c->walk.count);
+	if (r >= 0)
+		r = chunk_files(c);
 	return r < 0 ? r : 1;
 }

@@ -15,6 +15,7 @@
 #include "guest/heat.h"
 #include "guest/memmap.h"
 #include "guest/ram.h"
+#include "guest/superpage.h"
 #include "guest/walk.h"
 #include "wire/message.h"
 
@@ -29,6 +30,7 @@ struct census_ops {
 	int (*file)(const struct wire_file *file, const struct wire_extent *extents,
 		    uint32_t extents_count, void *userdata);
 	int (*runs)(const struct wire_run *runs, uint32_t count, void *userdata);
+	int (*superpage)(uint64_t number, enum superpage state, void *userdata);
 };
 
 struct census {
@@ -40,6 +42,7 @@ struct census {
 
 	/* Of the pass under way, or of the last one. */
 	struct wire_census totals;
+	uint64_t superpages_spoiled;
 	struct files files;
 	struct disk_table disks;
 	struct mounts mounts;
@@ -78,10 +81,5 @@ int census_begin(struct census *c, const struct heat *heat, const struct census_
  * Return: 1 when there is more, 0 when the pass is complete and the totals stand, or -errno.
  */
 int census_step(struct census *c);
-
-/**
- * page_evictable() - whether the kernel would drop this page when asked
- */
-bool page_evictable(const struct scan_page *p);
 
 #endif

@@ -34,15 +34,18 @@ void loader_begin(void)
 	libbpf_set_print(loader_log);
 }
 
-uint64_t loader_vmemmap(void)
+uint64_t loader_address(enum loader_variable variable)
 {
-	static uint64_t address;
+	static struct symbol symbols[LOADER_VARIABLES] = {
+		[LOADER_VMEMMAP_BASE] = { .name = "vmemmap_base" },
+		[LOADER_INIT_ON_ALLOC] = { .name = "init_on_alloc" },
+	};
 	static bool is_known;
 
-	if (!is_known && symbol_address("", "vmemmap_base", &address) < 0)
-		address = 0;
+	if (!is_known)
+		(void)symbols_find("", symbols, LOADER_VARIABLES);
 	is_known = true;
-	return address;
+	return symbols[variable].address;
 }
 
 static bool is_confidential(void)

@@ -11,13 +11,20 @@ struct bpf_program;
 /** loader_begin() - let libbpf tell the log what it has to say, not standard error */
 void loader_begin(void);
 
+/* The kernel's variables that the programs read. */
+enum loader_variable {
+	LOADER_VMEMMAP_BASE,
+	LOADER_INIT_ON_ALLOC, /* a static key */
+	LOADER_VARIABLES,
+};
+
 /**
- * loader_vmemmap() - the address of the kernel's variable vmemmap_base; 0 where it has none
+ * loader_address() - the address of one of the kernel's variables; 0 where it has none
  *
  * As an extern of the programs libbpf would look it up: with scanf, in all of /proc/kallsyms, for
  * each object. That was a third of the CPU time of starting the agent.
  */
-uint64_t loader_vmemmap(void);
+uint64_t loader_address(enum loader_variable variable);
 
 /**
  * loader_reason() - why programs were not loaded, for people

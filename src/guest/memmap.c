@@ -21,6 +21,12 @@ struct memmap *memmap_close(struct memmap *m)
 	return NULL;
 }
 
+static void variables_set(struct scan_bpf__rodata *rodata)
+{
+	rodata->vmemmap_base = loader_address(LOADER_VMEMMAP_BASE);
+	rodata->init_on_alloc_key = loader_address(LOADER_INIT_ON_ALLOC);
+}
+
 int memmap_open(struct memmap **ret, char *ret_reason, size_t reason_size)
 {
 	struct memmap *m = calloc(1, sizeof(*m));
@@ -31,7 +37,7 @@ int memmap_open(struct memmap **ret, char *ret_reason, size_t reason_size)
 	loader_begin();
 	m->skel = scan_bpf__open();
 	if (m->skel)
-		m->skel->rodata->vmemmap_base = loader_vmemmap();
+		variables_set(m->skel->rodata);
 	r = m->skel ? scan_bpf__load(m->skel) : -errno;
 	if (r < 0) {
 		loader_reason(-r, "scan", ret_reason, reason_size);
@@ -50,6 +56,13 @@ int memmap_open(struct memmap **ret, char *ret_reason, size_t reason_size)
 	}
 	*ret = m;
 	return 0;
+}
+
+enum memmap_clears memmap_clears(const struct memmap *m)
+{
+	if (m->skel->bss->init_on_alloc < 0)
+		return MEMMAP_CLEARS_UNKNOWN;
+	return m->skel->bss->init_on_alloc ? MEMMAP_CLEARS : MEMMAP_CLEARS_NOT;
 }
 
 int memmap_scan(struct memmap *m, uint64_t pfn, unsigned count, uint64_t *ret_usec)

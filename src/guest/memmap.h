@@ -26,6 +26,17 @@ int memmap_open(struct memmap **ret, char *ret_reason, size_t reason_size);
  */
 struct memmap *memmap_close(struct memmap *m);
 
+enum memmap_clears {
+	MEMMAP_CLEARS_UNKNOWN,
+	MEMMAP_CLEARS,
+	MEMMAP_CLEARS_NOT,
+};
+
+/**
+ * memmap_clears() - whether the kernel clears each page that it gives out (init_on_alloc)
+ */
+enum memmap_clears memmap_clears(const struct memmap *m);
+
 /**
  * memmap_scan() - describe the pages [pfn, pfn + count)
  * @count: at most SCAN_CHUNK_PAGES

@@ -36,6 +36,21 @@ static const struct total {
 	{ "total_bytes", "total", offsetof(struct wire_census, total) },
 };
 
+/* Those that could be given back whole, by their numbers. */
+struct superpage_run {
+	uint64_t first, count;
+};
+
+struct superpage_runs {
+	struct superpage_run *runs;
+	size_t n;
+};
+
+static void superpage_runs_done(struct superpage_runs *list)
+{
+	free(list->runs);
+}
+
 static uint64_t total_bytes(const struct wire_census *c, size_t offset)
 {
 	return *(const uint64_t *)((const char *)c + offset) * WIRE_BLOCK_BYTES;
@@ -122,8 +137,8 @@ static void print_text(struct census *c)
 		printf("  %-16s %10.1f MiB\n", totals[i].label,
 		       (double)total_bytes(t, totals[i].offset) / (1 << 20));
 	printf("Superpages (2 MiB): %" PRIu64 ", of them free %" PRIu64 ", reclaimable %" PRIu64
-	       "\n",
-	       t->superpages, t->superpages_free, t->superpages_reclaimable);
+	       ", spoiled by a few pages %" PRIu64 "\n",
+	       t->superpages, t->superpages_free, t->superpages_reclaimable, c->superpages_spoiled);
 	printf("Page cache on known blocks of a disk: %.1f MiB\n",
 	       (double)t->placed * WIRE_BLOCK_BYTES / (1 << 20));
 	for (unsigned i = 1; i < WIRE_UNPLACED_REASONS; i++)
@@ -138,7 +153,16 @@ static void print_text(struct census *c)
 	}
 }
 
-static void print_json(struct census *c, uint64_t elapsed_usec)
+static void print_runs(const struct superpage_runs *list)
+{
+	printf("  \"reclaimable\": [");
+	for (size_t i = 0; i < list->n; i++)
+		printf("%s[%" PRIu64 ", %" PRIu64 "]", i ? ", " : "", list->runs[i].first,
+		       list->runs[i].count);
+	printf("],\n");
+}
+
+static void print_json(struct census *c, const struct superpage_runs *list, uint64_t elapsed_usec)
 {
 	const struct wire_census *t = &c->totals;
 	const struct file_entry *largest[FILES_SHOWN];
@@ -153,8 +177,10 @@ static void print_json(struct census *c, uint64_t elapsed_usec)
 		printf("%s\"%s_bytes\": %" PRIu64, i > 1 ? ", " : "", wire_unplaced_name(i),
 		       t->unplaced[i] * WIRE_BLOCK_BYTES);
 	printf("},\n  \"superpages\": %" PRIu64 ",\n  \"superpages_free\": %" PRIu64
-	       ",\n  \"superpages_reclaimable\": %" PRIu64 ",\n",
-	       t->superpages, t->superpages_free, t->superpages_reclaimable);
+	       ",\n  \"superpages_reclaimable\": %" PRIu64 ",\n  \"superpages_spoiled\": %" PRIu64
+	       ",\n",
+	       t->superpages, t->superpages_free, t->superpages_reclaimable, c->superpages_spoiled);
+	print_runs(list);
 	printf("  \"elapsed_usec\": %" PRIu64 ",\n  \"chunk_max_usec\": %" PRIu64
 	       ",\n  \"files_count\": %" PRIu64 ",\n  \"files\": [",
 	       elapsed_usec, c->walk.chunk_max_usec, t->files);
@@ -169,8 +195,29 @@ static void print_json(struct census *c, uint64_t elapsed_usec)
 	printf("\n  ]\n}\n");
 }
 
+static int superpage_list(uint64_t number, enum superpage state, void *userdata)
+{
+	struct superpage_runs *list = userdata;
+	struct superpage_run *last = list->n ? &list->runs[list->n - 1] : NULL;
+
+	if (state < SUPERPAGE_RECLAIMABLE)
+		return 0;
+	if (last && last->first + last->count == number) {
+		last->count++;
+		return 0;
+	}
+	last = reallocarray(list->runs, list->n + 1, sizeof(*last));
+	if (!last)
+		return -ENOMEM;
+	list->runs = last;
+	list->runs[list->n++] = (struct superpage_run){ .first = number, .count = 1 };
+	return 0;
+}
+
 int once_print(bool json)
 {
+	static const struct census_ops ops = { .superpage = superpage_list };
+	_cleanup_(superpage_runs_done) struct superpage_runs list = { 0 };
 	_cleanup_free_ struct census *c = calloc(1, sizeof(*c));
 	char reason[192] = "";
 	uint64_t start;
@@ -182,13 +229,13 @@ int once_print(bool json)
 	if (r < 0)
 		return log_error_errno(r, "Cannot take a census: %s (%m)", reason);
 	start = now_usec();
-	r = census_begin(c, NULL, NULL, NULL);
+	r = census_begin(c, NULL, &ops, &list);
 	while (r >= 0 && (r = census_step(c)) > 0)
 		;
 	if (r < 0)
 		log_error_errno(r, "The census failed: %m");
 	else if (json)
-		print_json(c, now_usec() - start);
+		print_json(c, &list, now_usec() - start);
 	else
 		print_text(c);
 	census_done(c);

@@ -7,7 +7,7 @@
 #include <sys/uio.h>
 
 #include "base/cleanup.h"
-#include "guest/census.h"
+#include "guest/page.h"
 #include "wire/message.h"
 
 _Static_assert(PIECE_PAGES <= IOV_MAX && PIECE_PAGES <= PIPE_BUF, "a byte of each page fits");

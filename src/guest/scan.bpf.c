@@ -41,6 +41,10 @@ bool peek_presence; /* what is asked is only whether pages are cached */
 struct scan_page pages[SCAN_CHUNK_PAGES];
 unsigned long long page_frames[SCAN_CHUNK_PAGES]; /* by peek_range(): each page's folio's */
 unsigned int struct_page_bytes;
+int init_on_alloc; /* whether the kernel clears what it gives out; -1: not known */
+
+/* Of the kernel's static key of that name; 0: it has none. */
+const volatile unsigned long init_on_alloc_key;
 
 /* Both. */
 struct scan_glance glances[GLANCES_MAX];
@@ -227,9 +231,21 @@ __noinline int page_visit(unsigned int i)
 	return 0;
 }
 
+/* A static key begins with how often it is enabled. */
+static __always_inline void init_on_alloc_read(void)
+{
+	int enabled = -1;
+
+	if (init_on_alloc_key)
+		bpf_probe_read_kernel(&enabled, sizeof(enabled), (void *)init_on_alloc_key);
+	init_on_alloc = enabled < 0 ? -1 : enabled > 0;
+}
+
 SEC("raw_tp/sys_enter")
 int scan_chunk(void *ctx)
 {
+	if (!chunk_pages)
+		init_on_alloc_read();
 	struct_page_bytes = bpf_core_type_size(struct page);
 	vmemmap = pages_base();
 	if (struct_page_bytes > STRUCT_PAGE_MAX || !vmemmap)

@@ -3,10 +3,9 @@
 #include <errno.h>
 
 #include "base/clock.h"
-#include "guest/census.h"
+#include "guest/page.h"
 #include "guest/shed.h"
-
-#define SUPERPAGE_PAGES 512
+#include "guest/superpage.h"
 
 void shed_sweep_begin(struct shed *s, const struct ram *ram, bool by_superpage)
 {

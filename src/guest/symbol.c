@@ -20,29 +20,53 @@ static const char *line_name(const char *line)
 	return type && type[1] && type[2] == ' ' ? type + 3 : NULL;
 }
 
-int symbol_address(const char *root, const char *name, uint64_t *ret)
+static struct symbol *symbol_named(struct symbol *symbols, unsigned count, const char *name)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (!symbols[i].address && !strcmp(symbols[i].name, name))
+			return &symbols[i];
+	return NULL;
+}
+
+static int symbols_read(FILE *f, struct symbol *symbols, unsigned count)
+{
+	_cleanup_free_ char *line = NULL;
+	unsigned found = 0;
+	size_t size = 0;
+	ssize_t length;
+
+	while (found < count && (length = getline(&line, &size, f)) > 0) {
+		const char *name = line_name(line);
+		struct symbol *symbol;
+
+		if (line[length - 1] == '\n')
+			line[length - 1] = '\0';
+		symbol = name ? symbol_named(symbols, count, name) : NULL;
+		if (!symbol)
+			continue;
+		symbol->address = strtoull(line, NULL, 16);
+		if (!symbol->address)
+			return -EPERM;
+		found++;
+	}
+	return ferror(f) ? -EIO : (int)found;
+}
+
+int symbols_find(const char *root, struct symbol *symbols, unsigned count)
 {
 	_cleanup_fclose_ FILE *f = NULL;
-	_cleanup_free_ char *line = NULL, *wanted = NULL;
 	char path[PATH_MAX];
-	size_t size = 0;
+	int r;
 
+	for (unsigned i = 0; i < count; i++)
+		symbols[i].address = 0;
 	snprintf(path, sizeof(path), "%s/proc/kallsyms", root);
 	f = fopen(path, "re");
 	if (!f)
 		return -errno;
 	(void)setvbuf(f, NULL, _IOFBF, BUFFER_BYTES);
-	if (asprintf(&wanted, "%s\n", name) < 0) {
-		wanted = NULL;
-		return -ENOMEM;
-	}
-	while (getline(&line, &size, f) > 0) {
-		const char *found = line_name(line);
-
-		if (!found || strcmp(found, wanted) != 0)
-			continue;
-		*ret = strtoull(line, NULL, 16);
-		return *ret ? 0 : -EPERM;
-	}
-	return ferror(f) ? -EIO : -ENOENT;
+	r = symbols_read(f, symbols, count);
+	for (unsigned i = 0; i < count && r < 0; i++)
+		symbols[i].address = 0;
+	return r;
 }

@@ -6,13 +6,21 @@
 #include <stdint.h>
 
 /**
- * symbol_address() - the address of a symbol of the kernel itself, from /proc/kallsyms
- * @root: in place of "/", for tests; "" else
- * @ret: never 0
- *
- * Return: 0; -ENOENT where there is none of that name, -EPERM where addresses are hidden
- * (kptr_restrict), or another -errno.
+ * struct symbol - one of the kernel's own
+ * @address: 0: there is none of that name
  */
-int symbol_address(const char *root, const char *name, uint64_t *ret);
+struct symbol {
+	const char *name;
+	uint64_t address;
+};
+
+/**
+ * symbols_find() - the addresses of symbols of the kernel itself, from /proc/kallsyms in one pass
+ * @root: in place of "/", for tests; "" else
+ *
+ * Return: how many there are, -EPERM where addresses are hidden (kptr_restrict), or another -errno;
+ * then each address is 0.
+ */
+int symbols_find(const char *root, struct symbol *symbols, unsigned count);
 
 #endif

@@ -117,7 +117,7 @@ static int programs_load(struct watch *w, enum wire_heat sensor)
 	w->skel = watch_bpf__open();
 	if (!w->skel)
 		return -errno;
-	w->skel->rodata->vmemmap_base = loader_vmemmap();
+	w->skel->rodata->vmemmap_base = loader_address(LOADER_VMEMMAP_BASE);
 	bpf_map__set_max_entries(w->skel->maps.cpus, w->cpus_count);
 	bpf_map__set_max_entries(w->skel->maps.stamps, (uint32_t)(w->stamps_count / STAMPS_A_WORD));
 	bpf_program__set_autoload(w->skel->progs.page_accessed, sensor == WIRE_HEAT_ACCESSED);

@@ -11,6 +11,7 @@
 #include "host/balloons.h"
 #include "host/cache-limit.h"
 #include "host/hint.h"
+#include "host/set-up.h"
 #include "policy/duplicates.h"
 #include "version.h"
 
@@ -50,14 +51,25 @@ static json_t *census_json(const struct scan *s)
 
 	for (unsigned i = 1; i < WIRE_UNPLACED_REASONS; i++)
 		unplaced += c->unplaced[i];
-	return json_pack("{sI sI sI sI sI sI sI sI sI sI sI sI}", "free_bytes", bytes(c->free),
+	return json_pack("{sI sI sI sI sI sI sI sI sI sI sI sI sI}", "free_bytes", bytes(c->free),
 			 "anonymous_bytes", bytes(c->anonymous), "shmem_bytes", bytes(c->shmem),
 			 "mapped_file_bytes", bytes(c->mapped_file), "unmapped_clean_bytes",
 			 bytes(c->unmapped_clean), "unmapped_dirty_bytes", bytes(c->unmapped_dirty),
 			 "slab_bytes", bytes(c->slab), "other_bytes", bytes(c->other),
 			 "placed_bytes", bytes(c->placed), "unplaced_bytes", bytes(unplaced),
 			 "superpages", (json_int_t)c->superpages, "superpages_reclaimable",
-			 (json_int_t)c->superpages_reclaimable);
+			 (json_int_t)c->superpages_reclaimable, "superpages_spoiled",
+			 (json_int_t)s->end.superpages_spoiled);
+}
+
+/* Whether the guest's kernel clears each page that it gives out (init_on_alloc). */
+static json_t *clears_json(const struct vm *vm)
+{
+	const uint32_t told = vm->hello.capabilities & (WIRE_CLEARS | WIRE_CLEARS_NOT);
+
+	return told == WIRE_CLEARS	 ? json_true()
+	       : told == WIRE_CLEARS_NOT ? json_false()
+					 : json_null();
 }
 
 static json_t *agent_json(const struct vm *vm)
@@ -68,10 +80,10 @@ static json_t *agent_json(const struct vm *vm)
 		return json_null();
 	for (int i = 0; i < 16; i++)
 		snprintf(boot_id + 2 * i, 3, "%02x", vm->hello.boot_id[i]);
-	return json_pack("{ss ss? ss ss ss so}", "state", vm_agent_name(vm->agent), "reason",
+	return json_pack("{ss ss? ss ss ss so so}", "state", vm_agent_name(vm->agent), "reason",
 			 vm->agent_reason[0] ? vm->agent_reason : NULL, "version",
 			 vm->hello.agent_version, "kernel", vm->hello.kernel, "boot_id", boot_id,
-			 "scan_age_usec",
+			 "clears_pages", clears_json(vm), "scan_age_usec",
 			 vm->scan ? json_integer((json_int_t)(now_usec() - vm->scan->begun_usec))
 				  : json_null());
 }
@@ -173,8 +185,8 @@ static json_t *vm_json(const struct manager *m, struct vm *vm)
 	bool held = vm_resident_bytes(vm, &resident) >= 0;
 
 	return json_pack(
-		"{ss ss ss? sb ss so so so so so so so so so so so so}", "name", vm->config.name,
-		"state",
+		"{ss ss ss? sb ss so so so ss? so so so so so so so so so}", "name",
+		vm->config.name, "state",
 		inv	   ? inv->status
 		: vm->busy ? "busy"
 			   : "absent",
@@ -184,11 +196,11 @@ static json_t *vm_json(const struct manager *m, struct vm *vm)
 		"host_resident_bytes", held ? json_integer((json_int_t)resident) : json_null(),
 		"balloon_bytes",
 		inv && inv->balloon ? json_integer((json_int_t)inv->balloon_bytes) : json_null(),
-		"balloon", balloon_json(m, vm), "virtio_mem", virtio_mems_json(inv), "agent",
-		agent_json(vm), "census", vm->scan ? census_json(vm->scan) : json_null(),
-		"duplicate_bytes", duplicate_json(m, vm), "cache_limit", cache_limit_json(vm),
-		"hint", hint_json(vm), "report", report_agent_json(vm), "warnings",
-		warnings_json(vm));
+		"set_up", inv ? set_up_name(set_up_of(inv)) : NULL, "balloon", balloon_json(m, vm),
+		"virtio_mem", virtio_mems_json(inv), "agent", agent_json(vm), "census",
+		vm->scan ? census_json(vm->scan) : json_null(), "duplicate_bytes",
+		duplicate_json(m, vm), "cache_limit", cache_limit_json(vm), "hint", hint_json(vm),
+		"report", report_agent_json(vm), "warnings", warnings_json(vm));
 }
 
 static json_t *users_json(const struct survey *s, size_t image)
@@ -216,6 +228,30 @@ static json_t *image_json(const struct survey *s, size_t i)
 			 image->reason[0] ? image->reason : NULL, "users", users_json(s, i));
 }
 
+/* How many guests there are of each, and what a change would bring. */
+static json_t *set_ups_json(const struct manager *m)
+{
+	size_t guests[SET_UPS + 1] = { 0 }, clearing = 0;
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < m->n_vms; i++) {
+		const struct vm *vm = m->vms[i];
+
+		guests[set_up_of(vm->inventory)]++;
+		clearing += vm->agent != VM_AGENT_NONE && vm->hello.capabilities & WIRE_CLEARS;
+	}
+	for (size_t i = 0; i < SET_UPS; i++)
+		if (guests[i])
+			json_array_append_new(
+				list, json_pack("{ss sI ss}", "set_up", set_up_name(i), "guests",
+						(json_int_t)guests[i], "text", set_up_text(i)));
+	if (clearing)
+		json_array_append_new(list,
+				      json_pack("{ss sI ss}", "set_up", "clears_pages", "guests",
+						(json_int_t)clearing, "text", SET_UP_CLEARS_TEXT));
+	return list;
+}
+
 json_t *report_status(const struct manager *m)
 {
 	json_t *vms = json_array(), *images = json_array();
@@ -224,10 +260,10 @@ json_t *report_status(const struct manager *m)
 		json_array_append_new(vms, vm_json(m, m->vms[i]));
 	for (size_t i = 0; m->last && i < m->last->n_images; i++)
 		json_array_append_new(images, image_json(m->last, i));
-	return json_pack("{so s{ss sI sI sb} so so}", "host", host_json(), "daemon", "version",
+	return json_pack("{so s{ss sI sI sb} so so so}", "host", host_json(), "daemon", "version",
 			 PAGEPACT_VERSION, "rss_bytes", (json_int_t)own_rss_bytes(), "uptime_usec",
 			 (json_int_t)(now_usec() - m->started_usec), "dry_run", m->dry_run, "vms",
-			 vms, "images", images);
+			 vms, "images", images, "set_ups", set_ups_json(m));
 }
 
 static json_t *image_duplicates_json(const struct survey_image *image, const struct duplicates *d)

@@ -278,7 +278,7 @@ static int scan_end_check(void *p)
 		c->other,	   c->placed,
 		c->superpages,	   c->superpages_free,
 		c->files,	   c->superpages_reclaimable,
-		end->reserved,
+		end->superpages_spoiled,
 	};
 
 	for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)

@@ -90,6 +90,9 @@ enum wire_capability {
 	WIRE_CAN_HEAT = 1 << 4,	 /* know when a page was last used */
 	WIRE_CAN_FREE = 1 << 5, /* without WIRE_CAN_EVICT: slab and the kernel's own reclaim only */
 	WIRE_CAN_HINT = 1 << 6, /* evict ahead of the balloon */
+	/* Of these two none where it is not known. */
+	WIRE_CLEARS = 1 << 7,	  /* the kernel clears each page that it gives out (init_on_alloc) */
+	WIRE_CLEARS_NOT = 1 << 8, /* it does not */
 };
 
 /* What a run of pages was, all of them, when the scan passed. */
@@ -223,7 +226,7 @@ struct wire_scan_end {
 	uint64_t elapsed_usec;
 	uint64_t cpu_usec;
 	uint64_t chunk_max_usec;
-	uint64_t reserved;
+	uint64_t superpages_spoiled; /* reclaimable but for a few pages that could be moved */
 };
 
 struct wire_evict_run {

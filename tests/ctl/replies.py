@@ -3,12 +3,12 @@
 MIB = 1 << 20
 
 AGENT = {"state": "live", "reason": None, "version": "0.1.0", "kernel": "6.1.0-28-amd64",
-         "boot_id": "5f0c", "scan_age_usec": 1500000}
+         "boot_id": "5f0c", "clears_pages": True, "scan_age_usec": 1500000}
 CENSUS = {"free_bytes": 100 * MIB, "anonymous_bytes": 50 * MIB, "shmem_bytes": 1 * MIB,
           "mapped_file_bytes": 20 * MIB, "unmapped_clean_bytes": 400 * MIB,
           "unmapped_dirty_bytes": 2 * MIB, "slab_bytes": 30 * MIB, "other_bytes": 10 * MIB,
           "placed_bytes": 390 * MIB, "unplaced_bytes": 10 * MIB, "superpages": 512,
-          "superpages_reclaimable": 262}
+          "superpages_reclaimable": 262, "superpages_spoiled": 40}
 REPORT = {"limit_bytes": 128 * MIB, "limit_origin": "host", "limit_state": "kept", "unmapped_bytes": 140 * MIB,
           "brake": "none", "brake_left_usec": 0, "brakes": 2, "heat": "get_pages", "evicted_bytes": 900 * MIB,
           "refaulted_bytes": 3 * MIB, "slab_freed_bytes": 0, "slab_pressed_bytes": 0, "cpu_usec": 5000,
@@ -23,19 +23,21 @@ STATUS = {
                "dry_run": False},
     "vms": [
         {"name": "alpha", "state": "running", "reason": None, "act": True, "domain": "alpha",
-         "memory_bytes": 1024 * MIB, "host_resident_bytes": 900 * MIB, "balloon_bytes": 1024 * MIB,
+         "memory_bytes": 1024 * MIB, "host_resident_bytes": 900 * MIB, "balloon_bytes": 1024 * MIB, "set_up": "reporting",
          "agent": AGENT, "census": CENSUS, "duplicate_bytes": 311 * MIB,
          "cache_limit": {"text": "12.5%", "source": "command"}, "hint": {"text": "cache", "source": "command"},
          "report": REPORT, "warnings": []},
         {"name": "beta", "state": "busy", "reason": "the QMP socket has another client",
          "act": False, "domain": "beta", "memory_bytes": 1024 * MIB, "host_resident_bytes": None,
-         "balloon_bytes": None, "agent": None, "census": None, "duplicate_bytes": None,
+         "balloon_bytes": None, "set_up": None, "agent": None, "census": None, "duplicate_bytes": None,
          "cache_limit": {"text": None, "source": None}, "hint": {"text": None, "source": None}, "report": None,
          "warnings": ["no QMP"], "balloon": {"bytes": 500 * MIB, "size_bytes": 700 * MIB, "memory_bytes": 1024 * MIB, "notes": ["no device"],
                                             "original_bytes": 1024 * MIB, "target_bytes": 700 * MIB, "resize": None,
                                             "hands_off_left_usec": None, "quarantine_left_usec": 300_000_000}}],
     "images": [{"path": "/images/base.raw", "device": 1, "inode": 2, "size_bytes": 2048 * MIB,
-                "resident_bytes": 450 * MIB, "trim": "allowed", "users": ["alpha", "beta"]}]}
+                "resident_bytes": 450 * MIB, "trim": "allowed", "users": ["alpha", "beta"]}],
+    "set_ups": [{"set_up": "reporting", "guests": 1, "text": "by reporting; more would come by superpages"},
+                {"set_up": "pages", "guests": 2, "text": "by the balloon"}]}
 DUP = {
     "taken_usec": 1200000,
     "images": [{"path": "/images/base.raw", "resident_bytes": 450 * MIB, "cached_bytes": 500 * MIB,

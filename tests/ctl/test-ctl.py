@@ -327,12 +327,16 @@ class Output(Case):
         self.assertEqual(lines[10].split(), ["GUEST", "WANTED", "HINT", "SET-BY", "BALLOON", "LEFT", "EVICTED-AHEAD",
                                              "SEEN-BY"])
         self.assertEqual(lines[11].split(), "alpha cache cache host 512.0 MiB 64.0 MiB 96.0 MiB driver".split())
-        self.assertEqual(lines[14].split(), "2048.0 MiB 450.0 MiB allowed alpha, beta "
+        self.assertEqual(lines[13].split(), "GUEST SET-UP RECLAIMABLE SPOILED CLEARS-PAGES".split())
+        self.assertEqual(lines[14].split(), "alpha reporting 524.0 MiB 80.0 MiB yes".split())
+        self.assertEqual(lines[17].split(), "2048.0 MiB 450.0 MiB allowed alpha, beta "
                                             "/images/base.raw".split())
-        self.assertEqual(lines[15:17], [
+        self.assertEqual(lines[18:20], [
             "balloon: beta: has 700.0 MiB of 1024.0 MiB; 'pagepact balloon beta max' gives it all back",
             "balloon: beta: not made smaller for another 5 min"])
-        self.assertEqual(lines[17:], ["warning: beta: the QMP socket has another client",
+        self.assertEqual(lines[20:22], ["set-up: 1 guest: by reporting; more would come by superpages",
+                                        "set-up: 2 guests: by the balloon"])
+        self.assertEqual(lines[22:], ["warning: beta: the QMP socket has another client",
                                      "warning: beta: no QMP", "warning: beta: balloon: no device"])
 
     def test_free(self):

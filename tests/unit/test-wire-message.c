@@ -221,7 +221,7 @@ static const struct value_case {
 	{ WIRE_SCAN_END, AT(wire_scan_end, elapsed_usec), WIRE_USEC_MAX, WIRE_USEC_MAX + 1 },
 	{ WIRE_SCAN_END, AT(wire_scan_end, cpu_usec), WIRE_USEC_MAX, UINT64_MAX },
 	{ WIRE_SCAN_END, AT(wire_scan_end, chunk_max_usec), WIRE_USEC_MAX, UINT64_MAX },
-	{ WIRE_SCAN_END, AT(wire_scan_end, reserved), PAGES_END, UINT64_MAX },
+	{ WIRE_SCAN_END, AT(wire_scan_end, superpages_spoiled), PAGES_END, UINT64_MAX },
 	{ WIRE_EVICT, AT(wire_evict, identity.inode), 1, 0 },
 	{ WIRE_EVICT, AT(wire_evict, identity.kind), 0, UINT32_MAX },
 	{ WIRE_EVICT, ITEM(wire_evict, wire_evict_run, index), PAGES_END - 3, PAGES_END - 2 },

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the flags of a page, as a scan describes it, amount to. */
+#ifndef PAGEPACT_GUEST_PAGE_H
+#define PAGEPACT_GUEST_PAGE_H
+
+#include <stdbool.h>
+
+#include "guest/scan.h"
+
+#define PAGE_DIRTY_FLAGS (SCAN_DIRTY | SCAN_WRITEBACK)
+#define PAGE_HELD_FLAGS	 (SCAN_LOCKED | SCAN_UNEVICTABLE | SCAN_PINNED | SCAN_NOT_UPTODATE)
+
+/** page_evictable() - whether the kernel would drop this page when asked */
+static inline bool page_evictable(const struct scan_page *p)
+{
+	return p->kind == SCAN_FILE &&
+	       !(p->flags & (SCAN_MAPPED | PAGE_DIRTY_FLAGS | PAGE_HELD_FLAGS));
+}
+
+/** page_movable() - whether the kernel would move this page elsewhere, unless somebody holds it */
+static inline bool page_movable(const struct scan_page *p)
+{
+	return (p->kind == SCAN_FILE || p->kind == SCAN_ANONYMOUS || p->kind == SCAN_SHMEM) &&
+	       !(p->flags & (SCAN_WRITEBACK | PAGE_HELD_FLAGS));
+}
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest/superpage.h"
+
+#include "guest/page.h"
+
+enum superpage superpage_judge(const struct scan_page *pages)
+{
+	unsigned nothing = 0, evictable = 0, movable = 0;
+
+	for (unsigned i = 0; i < SUPERPAGE_PAGES; i++) {
+		nothing += pages[i].kind == SCAN_FREE;
+		if (page_evictable(&pages[i]))
+			evictable++;
+		else
+			movable += page_movable(&pages[i]);
+	}
+	if (nothing == SUPERPAGE_PAGES)
+		return SUPERPAGE_FREE;
+	if (nothing + evictable == SUPERPAGE_PAGES)
+		return SUPERPAGE_RECLAIMABLE;
+	if (nothing + evictable + movable == SUPERPAGE_PAGES && movable <= SUPERPAGE_SPOILERS_MAX)
+		return SUPERPAGE_SPOILED;
+	return SUPERPAGE_USED;
+}

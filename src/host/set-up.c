@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/set-up.h"
+
+#include "host/inventory.h"
+
+/* What stands against it in each guest's own machine is said by balloon_notes(). */
+static const struct {
+	const char *name;
+	const char *text;
+} set_ups[SET_UPS] = {
+	[SET_UP_SUPERPAGES] = { "superpages",
+				"memory comes back as whole superpages (virtio-mem)" },
+	[SET_UP_REPORTING] = { "reporting",
+			       "what is freed comes back by free page reporting, by and by; a "
+			       "virtio-mem device would give whole superpages at once" },
+	[SET_UP_PAGES] = { "pages",
+			   "memory comes back by the balloon alone, in pages of 4 KiB; "
+			   "free-page-reporting=on would bring back what is freed, a virtio-mem "
+			   "device whole superpages, and faster" },
+	[SET_UP_NONE] = { "none",
+			  "memory does not come back; a virtio-balloon device or a virtio-mem "
+			  "device would bring it back, where memory is not encrypted" },
+};
+
+enum set_up set_up_of(const struct inventory *inventory)
+{
+	if (!inventory)
+		return SET_UPS;
+	if (inventory->confidential)
+		return SET_UP_NONE;
+	if (inventory->n_virtio_mems)
+		return SET_UP_SUPERPAGES;
+	if (!inventory->balloon || inventory->vfio)
+		return SET_UP_NONE;
+	return inventory->free_page_reporting ? SET_UP_REPORTING : SET_UP_PAGES;
+}
+
+const char *set_up_name(enum set_up set_up)
+{
+	return set_ups[set_up].name;
+}
+
+const char *set_up_text(enum set_up set_up)
+{
+	return set_ups[set_up].text;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host-test.h"
+
+#include "host/inventory.h"
+#include "host/set-up.h"
+
+static void test_the_best_that_there_is(void **state)
+{
+	struct inventory inv = { .balloon = true, .free_page_reporting = true, .n_virtio_mems = 1 };
+
+	(void)state;
+	assert_int_equal(set_up_of(&inv), SET_UP_SUPERPAGES);
+	inv.n_virtio_mems = 0;
+	assert_int_equal(set_up_of(&inv), SET_UP_REPORTING);
+	inv.free_page_reporting = false;
+	assert_int_equal(set_up_of(&inv), SET_UP_PAGES);
+	inv.balloon = false;
+	assert_int_equal(set_up_of(&inv), SET_UP_NONE);
+	assert_int_equal(set_up_of(NULL), SET_UPS);
+}
+
+static void test_what_stands_against_it(void **state)
+{
+	struct inventory inv = { .balloon = true, .free_page_reporting = true, .vfio = true };
+
+	(void)state;
+	/* QEMU inhibits the balloon then, and its reporting; virtio-mem goes on. */
+	assert_int_equal(set_up_of(&inv), SET_UP_NONE);
+	inv.n_virtio_mems = 1;
+	assert_int_equal(set_up_of(&inv), SET_UP_SUPERPAGES);
+	inv.vfio = false;
+	inv.confidential = true;
+	assert_int_equal(set_up_of(&inv), SET_UP_NONE);
+}
+
+static void test_each_has_a_name_and_a_line(void **state)
+{
+	(void)state;
+	for (enum set_up i = 0; i < SET_UPS; i++) {
+		assert_non_null(set_up_name(i));
+		assert_null(strpbrk(set_up_name(i), " -"));
+		assert_null(strchr(set_up_text(i), '\n'));
+		for (enum set_up j = 0; j < i; j++)
+			assert_string_not_equal(set_up_name(i), set_up_name(j));
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_the_best_that_there_is),
+		cmocka_unit_test(test_what_stands_against_it),
+		cmocka_unit_test(test_each_has_a_name_and_a_line),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
