@@ -3,7 +3,7 @@
 
 The long form takes a quarter of an hour, the short one a minute and a half; `--seconds N` is how often the part `drift` goes down and up.
 """
-from lab import stream, superpage_anew, superpage_dial, superpage_native, superpage_times
+from lab import stream, superpage_anew, superpage_dial, superpage_list, superpage_native, superpage_times
 from lab.superpage_state import SIZES, Plugged
 
 
@@ -13,11 +13,12 @@ def _boot(lab, kernel, name, **options):
     return Plugged(lab, guest)
 
 
-def _end(lab, report, plugged, name):
-    found = plugged.guest.check_kernel_log()
+def _end(lab, report, name):
+    guest = lab.guests.pop(name)
+    found = guest.check_kernel_log()
     for line in found:
         report.say(f"  {name}: {line}")
-    lab.guests.pop(plugged.guest.name).kill()
+    guest.kill()
     return len(found)
 
 
@@ -31,7 +32,7 @@ def _with_guest(lab, report, kernel, parts, **options):
     for part, *args in parts:
         report.part(part, lab, report, plugged, *args)
     lab.stop_daemon()
-    return _end(lab, report, plugged, names[0])
+    return _end(lab, report, plugged.guest.name)
 
 
 def run(lab, report, kernel):
@@ -42,6 +43,8 @@ def run(lab, report, kernel):
     troubles += _with_guest(lab, report, kernel, [(superpage_dial.dial,)])
     with superpage_anew.huge_folder(lab.directory) as folder:
         troubles += _with_guest(lab, report, kernel, [(superpage_anew.anew,)], ram_folder=folder, **plain)
+    report.part(superpage_list.reclaimable, lab, report, kernel)
+    troubles += sum(_end(lab, report, name) for name in list(lab.guests))
     report.part(superpage_native.native, lab, report)
     report.check("kernel_log_troubles", report.measure("kernel_log_troubles", troubles), "== 0")
     report.print_measures()

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs in a guest: what /proc/kpageflags (Documentation/admin-guide/mm/pagemap.rst) says of each superpage of 2 MiB.
+
+Prints JSON: "reclaimable", the numbers of those that hold nothing but free pages and clean, unmapped page cache; "free", how
+many of them hold nothing; "cache_pages", such cache anywhere, and "within_pages", in those superpages.
+"""
+import json
+import os
+from collections import Counter
+
+PAGES = 512
+LOCKED, UPTODATE, DIRTY, LRU, WRITEBACK, BUDDY, MMAP, ANON, SWAPBACKED, TAIL, UNEVICTABLE = (
+    1 << n for n in (0, 3, 4, 5, 8, 10, 11, 12, 14, 16, 18))
+AGAINST = LOCKED | DIRTY | WRITEBACK | MMAP | ANON | SWAPBACKED | UNEVICTABLE
+
+
+def is_cache(flags):
+    return flags & (LRU | UPTODATE) == LRU | UPTODATE and not flags & AGAINST
+
+
+def whole(words):
+    """The flags of a large folio stand in its first page."""
+    head = 0
+    for flags in words:
+        if not flags & TAIL:
+            head = flags
+        yield head if flags & TAIL else flags
+
+
+def look(words):
+    """(free pages, pages of evictable cache) of one superpage."""
+    count = Counter(whole(words) if any(flags & TAIL for flags in set(words)) else words)
+    return (sum(n for flags, n in count.items() if flags & BUDDY),
+            sum(n for flags, n in count.items() if is_cache(flags)))
+
+
+found = {"reclaimable": [], "free": 0, "cache_pages": 0, "within_pages": 0}
+fd = os.open("/proc/kpageflags", os.O_RDONLY)
+number = 0
+while data := os.read(fd, PAGES * 8):
+    nothing, cache = look(memoryview(data).cast("Q").tolist())
+    found["cache_pages"] += cache
+    found["free"] += nothing == PAGES
+    if nothing + cache == PAGES:
+        found["reclaimable"].append(number)
+        found["within_pages"] += cache
+    number += 1
+os.close(fd)
+print(json.dumps(found))
