@@ -30,7 +30,7 @@ class Ballooned:
 
     def __post_init__(self):
         self.draw = random.Random(f"{self.guest.name}-{self.seed}")
-        self.memory = self.guest.memory_mib * MIB
+        self.memory = (self.guest.memory_mib + self.guest.plugged_mib) * MIB
 
     @functools.cached_property
     def files(self):
@@ -112,7 +112,9 @@ class Ballooned:
     # ------------------------------------------------------------------ the guest
 
     def actual(self):
-        return self.guest.qmp("query_balloon")["actual"]
+        """What it has: QEMU's account of a balloon leaves out what virtio-mem devices have plugged in."""
+        plugged = sum(device["data"]["size"] for device in self.guest.qmp("query_memory_devices"))
+        return self.guest.qmp("query_balloon")["actual"] + plugged
 
     def interval(self):
         return self.guest.qmp("qom_get", path=BALLOON, property=INTERVAL)

@@ -12,7 +12,8 @@ from lab.report import table
 from lab.say import step
 
 AGENT = "list-agent"
-GUEST = {"memory_mib": 2048, "smp": 2, "agent": None, "traced": False}
+MEMORY_MIB, QUICK_MEMORY_MIB = 2048, 1024
+GUEST = {"smp": 2, "agent": None, "traced": False}
 DISK_BYTES = 3 << 30
 INODES = 320_000
 FOLDERS, QUICK_FOLDERS, EACH = 200, 2, 1000
@@ -81,6 +82,7 @@ def reclaimable(lab, report, kernel):
     report.head("Reclaimable superpages, by the agent and by /proc/kpageflags")
     seconds = lab.seconds or (QUICK_CHURN_SECONDS if lab.quick else CHURN_SECONDS)
     guest = lab.guest("listed", kernel=kernel, base=kbuild.image(), files={AGENT: lab.agent},
+                      memory_mib=QUICK_MEMORY_MIB if lab.quick else MEMORY_MIB,
                       extra_disks=[_disk(lab.directory / "churn.raw")], **GUEST)
     guest.wait_ready()
     listed = Listed(lab, report, guest)

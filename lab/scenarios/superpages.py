@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Superpages by virtio-mem against pages by the balloon: how fast memory comes back to the host, and goes to the guest again.
+"""Superpages by virtio-mem against pages by the balloon: how fast memory comes back to the host, and goes to the guest again;
+whether all comes back when somebody dies; and how many superpages could be given.
 
-The long form takes a quarter of an hour, the short one a minute and a half; `--seconds N` is how often the part `drift` goes down and up.
+The long form takes two and a half hours, the short one three and a half minutes: an hour of churn, and one of kills. `--seconds N`
+is, with `--part`, how often the part `drift` goes down and up, how often each is killed, or how long the churn takes.
 """
-from lab import stream, superpage_anew, superpage_dial, superpage_list, superpage_native, superpage_times
+from lab import stream, superpage_anew, superpage_dial, superpage_kills, superpage_list, superpage_native, superpage_times
+from lab.balloon_state import OPTIONS
 from lab.superpage_state import SIZES, Plugged
 
 
@@ -35,6 +38,13 @@ def _with_guest(lab, report, kernel, parts, **options):
     return _end(lab, report, plugged.guest.name)
 
 
+def _killed(lab, report, kernel):
+    """It alone needs a guest that is reset."""
+    guest = lab.guest("killed", kernel=kernel, **{**SIZES, **OPTIONS})
+    guest.wait_ready()
+    superpage_kills.killed(lab, report, guest)
+
+
 def run(lab, report, kernel):
     plain = {"agent": None, "append": "init_on_alloc=0"}
     troubles = _with_guest(lab, report, kernel, [(superpage_times.balloon, "")], agent=None)
@@ -45,6 +55,7 @@ def run(lab, report, kernel):
         troubles += _with_guest(lab, report, kernel, [(superpage_anew.anew,)], ram_folder=folder, **plain)
     report.part(superpage_list.reclaimable, lab, report, kernel)
     troubles += sum(_end(lab, report, name) for name in list(lab.guests))
+    report.part(_killed, lab, report, kernel)
     report.part(superpage_native.native, lab, report)
     report.check("kernel_log_troubles", report.measure("kernel_log_troubles", troubles), "== 0")
     report.print_measures()

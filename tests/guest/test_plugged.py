@@ -125,7 +125,7 @@ def test_the_daemon_counts_both_backends(machine, folder):
         daemon.wait_agent("alpha", "live", 20)
         found = daemon.wait_vm("alpha", lambda vm: vm["state"] == "running")
         device = {"id": "plug0", "node": 0, "block_bytes": 2 * MIB, "max_bytes": PLUGGED, "requested_bytes": PLUGGED, "bytes": PLUGGED}
-        assert found["virtio_mem"] == [device] and found["memory_bytes"] == BASE + PLUGGED
+        assert found["set_up"] == "superpages" and found["virtio_mem"] == [device] and found["memory_bytes"] == BASE + PLUGGED
         assert abs(found["host_resident_bytes"] - machine.guest.ram_resident_bytes()) <= 16 * MIB
         machine.request(PLUGGED - STEP)
         found = daemon.wait_vm("alpha", lambda vm: vm["virtio_mem"][0]["bytes"] == PLUGGED - STEP, 20)

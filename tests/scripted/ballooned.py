@@ -20,7 +20,7 @@ from daemon import folder  # noqa: F401  (a fixture)
 from lab import process, wire
 
 MIB = 1 << 20
-CAN = 127
+CAN = 127 | wire.CLEARS
 _libc = ctypes.CDLL(None, use_errno=True)
 # Each another for a while; 900 MiB is one step away from all of them, however many came before.
 _sizes = itertools.cycle(range(1024, 1152, 2))

@@ -40,6 +40,8 @@ def test_superpages_first_and_back(guest):
     assert settled(balloon) == (112 * MIB, 0), "pages come back first"
     assert made.resize("max")["actual_bytes"] == memory and settled(balloon) == (512 * MIB, 0)
     assert balloon.requested == 512 * MIB and made.entry() is None
+    vm = made.daemon.vm(made.name)
+    assert vm["set_up"] == "superpages" and vm["agent"]["clears_pages"] is True
 
 
 @beside()

@@ -132,6 +132,16 @@ def test_qmp_without_balloon(zoo):
     assert vm["balloon_bytes"] is None
 
 
+def test_set_ups(zoo):
+    """Each guest whose machine is known is one of them."""
+    zoo.wait_vm("bare", lambda vm: vm["state"] == "prelaunch")
+    assert [zoo.vm(name)["set_up"] for name in ("good", "bare", "busy", "missing")] == ["reporting", "none", None, None]
+    assert zoo.vm("good")["agent"]["clears_pages"] is None, "it has not said so"
+    found = zoo.call("status")["parameters"]["set_ups"]
+    assert [(each["set_up"], each["guests"]) for each in found] == [("reporting", 1), ("none", 1)]
+    assert "virtio-mem" in found[0]["text"]
+
+
 # ---------------------------------------------------------------- agents
 
 
