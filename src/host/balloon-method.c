@@ -65,8 +65,8 @@ static int request_read(struct call *call, json_t *p, struct resize_request *ret
 
 static bool has_virtio_mem(const struct inventory *inv)
 {
-	for (size_t i = 0; i < inv->n_virtio_mems; i++)
-		if (inv->virtio_mems[i].id[0])
+	for (size_t i = 0; i < inv->virtio_mems.n; i++)
+		if (inv->virtio_mems.devices[i].id[0])
 			return true;
 	return false;
 }

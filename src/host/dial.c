@@ -8,9 +8,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
-static_assert(PLUGGED_MAX >= INVENTORY_VIRTIO_MEMS_MAX, "all devices have room");
+static_assert(PLUGGED_MAX >= VIRTIO_MEMS_MAX, "all devices have room");
 
-static const struct inventory_virtio_mem *find(const struct virtio_mems *mems, const char *id)
+static const struct virtio_mem *find(const struct virtio_mems *mems, const char *id)
 {
 	for (size_t i = 0; i < mems->n; i++)
 		if (strcmp(mems->devices[i].id, id) == 0)
@@ -22,7 +22,7 @@ void dial_first(const struct virtio_mems *now, struct journal_mems *ret)
 {
 	*ret = (struct journal_mems){ 0 };
 	for (size_t i = 0; i < now->n; i++) {
-		const struct inventory_virtio_mem *mem = &now->devices[i];
+		const struct virtio_mem *mem = &now->devices[i];
 		struct journal_mem *first = &ret->devices[ret->n];
 
 		/* Of one that has nothing of what it is to have nobody knows whether its driver
@@ -36,7 +36,7 @@ void dial_first(const struct virtio_mems *now, struct journal_mems *ret)
 	}
 }
 
-static uint64_t most_of(const struct journal_mem *first, const struct inventory_virtio_mem *now)
+static uint64_t most_of(const struct journal_mem *first, const struct virtio_mem *now)
 {
 	uint64_t most = now->requested_bytes;
 
@@ -49,8 +49,8 @@ uint64_t dial_most_bytes(const struct inventory *inventory, const struct journal
 {
 	uint64_t bytes = inventory->memory_bytes;
 
-	for (size_t i = 0; i < inventory->n_virtio_mems; i++) {
-		const struct inventory_virtio_mem *mem = &inventory->virtio_mems[i];
+	for (size_t i = 0; i < inventory->virtio_mems.n; i++) {
+		const struct virtio_mem *mem = &inventory->virtio_mems.devices[i];
 
 		bytes -= mem->bytes;
 		for (size_t j = 0; j < first->n; j++)
@@ -83,7 +83,7 @@ void dial_plugged(const struct journal_mems *first, const struct virtio_mems *no
 {
 	*ret = (struct plugged){ 0 };
 	for (size_t i = 0; i < first->n; i++) {
-		const struct inventory_virtio_mem *mem = find(now, first->devices[i].id);
+		const struct virtio_mem *mem = find(now, first->devices[i].id);
 
 		if (mem)
 			ret->devices[ret->n++] = (struct plugged_device){
@@ -180,7 +180,7 @@ static void on_requested(struct qmp *qmp, const struct qmp_reply *reply, void *u
 }
 
 /* As much of it as the device can have: one of the same id may have taken another's place. */
-static void want(struct dial *d, const struct inventory_virtio_mem *mem, uint64_t bytes)
+static void want(struct dial *d, const struct virtio_mem *mem, uint64_t bytes)
 {
 	struct journal_mem *wanted = &d->wanted[d->n_wanted];
 

@@ -64,27 +64,25 @@ void build_memdev_path(struct inventory_build *build, size_t index, json_t *valu
 
 void build_memory_devices(struct inventory_build *build, size_t index, json_t *value)
 {
-	struct inventory *inventory = build->inventory;
-	struct virtio_mems mems;
+	struct virtio_mems *mems = &build->inventory->virtio_mems;
 
 	(void)index;
 	if (!json_is_array(value))
 		build_note(build, "query-memory-devices: the answer is no list");
-	virtio_mems_read(value, &mems);
-	if (mems.is_cut)
-		build_note(build, "more than %d virtio-mem devices", INVENTORY_VIRTIO_MEMS_MAX);
-	if (mems.is_odd)
+	virtio_mems_read(value, mems);
+	if (mems->is_cut)
+		build_note(build, "more than %d virtio-mem devices", VIRTIO_MEMS_MAX);
+	if (mems->is_odd)
 		build_note(build,
 			   "query-memory-devices: sizes that a virtio-mem device cannot have");
-	memcpy(inventory->virtio_mems, mems.devices, sizeof(mems.devices));
-	inventory->n_virtio_mems = mems.n;
 }
 
 uint64_t inventory_most_bytes(const struct inventory *inventory)
 {
+	const struct virtio_mems *mems = &inventory->virtio_mems;
 	uint64_t bytes = inventory->memory_bytes;
 
-	for (size_t i = 0; i < inventory->n_virtio_mems; i++)
-		bytes += inventory->virtio_mems[i].max_bytes - inventory->virtio_mems[i].bytes;
+	for (size_t i = 0; i < mems->n; i++)
+		bytes += mems->devices[i].max_bytes - mems->devices[i].bytes;
 	return bytes;
 }

@@ -9,15 +9,14 @@
 #include <stdint.h>
 
 #include "host/qmp.h"
+#include "host/virtio-mem.h"
 
-#define INVENTORY_DISKS_MAX	  32
-#define INVENTORY_LAYERS_MAX	  8
-#define INVENTORY_MEMDEVS_MAX	  16
-#define INVENTORY_NOTES_MAX	  16
-#define INVENTORY_VIRTIO_MEMS_MAX 8
-#define INVENTORY_PORT_NAME	  "org.pagepact.agent.0"
+#define INVENTORY_DISKS_MAX   32
+#define INVENTORY_LAYERS_MAX  8
+#define INVENTORY_MEMDEVS_MAX 16
+#define INVENTORY_NOTES_MAX   16
+#define INVENTORY_PORT_NAME   "org.pagepact.agent.0"
 
-#define INVENTORY_ID_MAX   128
 #define INVENTORY_QOM_MAX  256
 #define INVENTORY_TEXT_MAX 200
 
@@ -98,29 +97,6 @@ struct inventory_memdev {
 };
 
 /**
- * struct inventory_virtio_mem - a virtio-mem device: memory that the guest plugs and unplugs by
- * blocks
- * @id: or "": then nobody can ask it for another size
- * @memdev: id of its backend; or ""
- * @address: where its region begins in the guest's physical memory
- * @block_bytes: all sizes are multiples of it
- * @max_bytes: of the region
- * @requested_bytes: that the guest is to have plugged
- * @bytes: that it has; QEMU's account, which sees to each block
- * @node: NUMA node of the guest
- */
-struct inventory_virtio_mem {
-	char id[INVENTORY_ID_MAX];
-	char memdev[INVENTORY_ID_MAX];
-	uint64_t address;
-	uint64_t block_bytes;
-	uint64_t max_bytes;
-	uint64_t requested_bytes;
-	uint64_t bytes;
-	uint64_t node;
-};
-
-/**
  * struct inventory_serial - virtio-serial and our port on it
  * @controller: there is one
  * @bus: its bus as device_add wants it; of the port where it exists
@@ -166,8 +142,7 @@ struct inventory {
 	uint64_t memory_bytes;
 	struct inventory_memdev memdevs[INVENTORY_MEMDEVS_MAX];
 	size_t n_memdevs;
-	struct inventory_virtio_mem virtio_mems[INVENTORY_VIRTIO_MEMS_MAX];
-	size_t n_virtio_mems;
+	struct virtio_mems virtio_mems;
 	bool balloon;
 	uint64_t balloon_bytes;
 	char balloon_reason[INVENTORY_TEXT_MAX];

@@ -33,7 +33,7 @@ struct journal_mem {
 
 /** struct journal_mems - those that have an id, and so can be asked for another size */
 struct journal_mems {
-	struct journal_mem devices[INVENTORY_VIRTIO_MEMS_MAX];
+	struct journal_mem devices[VIRTIO_MEMS_MAX];
 	size_t n;
 };
 

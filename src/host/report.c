@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -106,13 +105,12 @@ static json_t *warnings_json(const struct vm *vm)
 static uint64_t size_bytes(const struct manager *m, const struct vm *vm)
 {
 	const struct journal_entry *kept = balloons_kept(m, vm);
-	struct virtio_mems mems = { .n = vm->inventory->n_virtio_mems };
+	const struct virtio_mems *mems = &vm->inventory->virtio_mems;
 	struct journal_mems first;
 	struct plugged plugged;
 
-	memcpy(mems.devices, vm->inventory->virtio_mems, sizeof(mems.devices));
-	dial_first(&mems, &first);
-	dial_plugged(kept ? &kept->mems : &first, &mems, &plugged);
+	dial_first(mems, &first);
+	dial_plugged(kept ? &kept->mems : &first, mems, &plugged);
 	return vm->inventory->balloon_bytes + plugged_bytes(&plugged);
 }
 
@@ -142,8 +140,8 @@ static json_t *virtio_mems_json(const struct inventory *inv)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; inv && i < inv->n_virtio_mems; i++) {
-		const struct inventory_virtio_mem *d = &inv->virtio_mems[i];
+	for (size_t i = 0; inv && i < inv->virtio_mems.n; i++) {
+		const struct virtio_mem *d = &inv->virtio_mems.devices[i];
 
 		json_array_append_new(
 			list,

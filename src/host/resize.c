@@ -448,7 +448,7 @@ int resize_start(struct balloon *b, struct call *call, const struct resize_reque
 	};
 	r->seen.answered_usec = r->started_usec;
 	b->resize = r;
-	r->has_mems = b->vm->inventory && b->vm->inventory->n_virtio_mems;
+	r->has_mems = b->vm->inventory && b->vm->inventory->virtio_mems.n;
 	r->has_mems = r->has_mems || (b->kept && b->entry.mems.n);
 	if (!b->kept)
 		b->mems.n = 0;

@@ -28,7 +28,7 @@ enum set_up set_up_of(const struct inventory *inventory)
 		return SET_UPS;
 	if (inventory->confidential)
 		return SET_UP_NONE;
-	if (inventory->n_virtio_mems)
+	if (inventory->virtio_mems.n)
 		return SET_UP_SUPERPAGES;
 	if (!inventory->balloon || inventory->vfio)
 		return SET_UP_NONE;

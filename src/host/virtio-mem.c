@@ -13,14 +13,14 @@ bool virtio_mem_id_valid(const char *id)
 	       strlen(id) < INVENTORY_ID_MAX;
 }
 
-static bool is_whole(uint64_t bytes, const struct inventory_virtio_mem *device)
+static bool is_whole(uint64_t bytes, const struct virtio_mem *device)
 {
 	return bytes % device->block_bytes == 0 && bytes <= device->max_bytes;
 }
 
 /* Blocks are powers of two, of 1 MiB at least (QEMU's virtio-mem.c), and a region is of whole ones.
  */
-static bool is_valid(const struct inventory_virtio_mem *device)
+static bool is_valid(const struct virtio_mem *device)
 {
 	uint64_t block = device->block_bytes, end;
 
@@ -30,7 +30,7 @@ static bool is_valid(const struct inventory_virtio_mem *device)
 	       !__builtin_add_overflow(device->address, device->max_bytes, &end);
 }
 
-static bool device_read(const json_t *data, struct inventory_virtio_mem *ret)
+static bool device_read(const json_t *data, struct virtio_mem *ret)
 {
 	static const char folder[] = "/objects/";
 	char memdev[sizeof(folder) + INVENTORY_ID_MAX];
@@ -50,9 +50,9 @@ static bool device_read(const json_t *data, struct inventory_virtio_mem *ret)
 
 static void add(struct virtio_mems *mems, const json_t *data)
 {
-	struct inventory_virtio_mem device = { 0 };
+	struct virtio_mem device = { 0 };
 
-	if (mems->n == INVENTORY_VIRTIO_MEMS_MAX)
+	if (mems->n == VIRTIO_MEMS_MAX)
 		mems->is_cut = true;
 	else if (device_read(data, &device))
 		mems->devices[mems->n++] = device;

@@ -365,13 +365,13 @@ static void test_virtio_mem(void **state)
 	inventory = take_inventory(guest);
 	assert_no_notes(inventory);
 	assert_int_equal(inventory->n_memdevs, 3);
-	assert_int_equal(inventory->n_virtio_mems, 1);
-	assert_string_equal(inventory->virtio_mems[0].id, "vmem0");
-	assert_string_equal(inventory->virtio_mems[0].memdev, "vm0");
-	assert_int_equal(inventory->virtio_mems[0].max_bytes, 64 << 20);
-	assert_int_equal(inventory->virtio_mems[0].requested_bytes, 32 << 20);
+	assert_int_equal(inventory->virtio_mems.n, 1);
+	assert_string_equal(inventory->virtio_mems.devices[0].id, "vmem0");
+	assert_string_equal(inventory->virtio_mems.devices[0].memdev, "vm0");
+	assert_int_equal(inventory->virtio_mems.devices[0].max_bytes, 64 << 20);
+	assert_int_equal(inventory->virtio_mems.devices[0].requested_bytes, 32 << 20);
 	/* There is no operating system that plugs it in. */
-	assert_int_equal(inventory->virtio_mems[0].bytes, 0);
+	assert_int_equal(inventory->virtio_mems.devices[0].bytes, 0);
 	assert_int_equal(inventory->memory_bytes, 64 << 20);
 	assert_int_equal(ram_files_open(guest->pid, inventory, &files), 0);
 	assert_int_equal(files.count, 3);

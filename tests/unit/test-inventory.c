@@ -125,10 +125,10 @@ static void test_virtio_mem(void **state)
 		NULL
 	};
 	struct inventory_build *build = play(answers, "[]");
-	const struct inventory_virtio_mem *device = build->inventory->virtio_mems;
+	const struct virtio_mem *device = build->inventory->virtio_mems.devices;
 
 	(void)state;
-	assert_int_equal(build->inventory->n_virtio_mems, 1);
+	assert_int_equal(build->inventory->virtio_mems.n, 1);
 	assert_string_equal(device->id, "x");
 	assert_string_equal(device->memdev, "vm0");
 	assert_int_equal(device->address, 1ull << 32);
@@ -141,7 +141,7 @@ static void test_virtio_mem(void **state)
 	/* Other devices hold memory that nobody unplugs by blocks. */
 	answers[1] = "[{\"type\": \"dimm\", \"data\": {\"size\": 1}}]";
 	build = play(answers, "[]");
-	assert_int_equal(build->inventory->n_virtio_mems, 0);
+	assert_int_equal(build->inventory->virtio_mems.n, 0);
 	inventory_build_free(build);
 }
 
@@ -169,7 +169,7 @@ static void test_virtio_mem_sizes(void **state)
 		const char *answers[] = { "query-memory-devices", wrong[i], NULL };
 		struct inventory_build *build = play(answers, "[]");
 
-		assert_int_equal(build->inventory->n_virtio_mems, 0);
+		assert_int_equal(build->inventory->virtio_mems.n, 0);
 		assert_int_equal(has_note(build->inventory, "query-memory-devices"), i != 1);
 		inventory_build_free(build);
 	}

@@ -6,11 +6,11 @@
 
 static void test_the_best_that_there_is(void **state)
 {
-	struct inventory inv = { .balloon = true, .free_page_reporting = true, .n_virtio_mems = 1 };
+	struct inventory inv = { .balloon = true, .free_page_reporting = true, .virtio_mems.n = 1 };
 
 	(void)state;
 	assert_int_equal(set_up_of(&inv), SET_UP_SUPERPAGES);
-	inv.n_virtio_mems = 0;
+	inv.virtio_mems.n = 0;
 	assert_int_equal(set_up_of(&inv), SET_UP_REPORTING);
 	inv.free_page_reporting = false;
 	assert_int_equal(set_up_of(&inv), SET_UP_PAGES);
@@ -26,7 +26,7 @@ static void test_what_stands_against_it(void **state)
 	(void)state;
 	/* QEMU inhibits the balloon then, and its reporting; virtio-mem goes on. */
 	assert_int_equal(set_up_of(&inv), SET_UP_NONE);
-	inv.n_virtio_mems = 1;
+	inv.virtio_mems.n = 1;
 	assert_int_equal(set_up_of(&inv), SET_UP_SUPERPAGES);
 	inv.vfio = false;
 	inv.confidential = true;
