@@ -35,16 +35,11 @@ class Listed:
         self.lab, self.report, self.guest = lab, report, guest
         self.rows, self.ratios, self.false = [], [], 0
 
-    def _frames(self):
-        return json.loads(self.guest.python(workload.source("frames.py"), {}, SECONDS))
-
     def look(self, when):
         """What of the guest's clean cache lies in reclaimable superpages, once its memory is full of cache again."""
         self.guest.run("sync", SECONDS)
-        before = self._frames()
-        told = json.loads(self.guest.run(f"/run/lab/{AGENT} --once --json", SECONDS))
-        after = self._frames()
-        found = {first + n for first, count in told["reclaimable"] for n in range(count)}
+        before, told, after = json.loads(self.guest.python(workload.source("frames.py"), {"agent": f"/run/lab/{AGENT}"}, SECONDS))
+        found = {first + n for first, count in told["superpages_reclaimable_runs"] for n in range(count)}
         sure, maybe = (op(set(before["reclaimable"]), after["reclaimable"]) for op in (set.intersection, set.union))
         share = self.report.measure(f"reclaimable_share_{when}", after["within_pages"] / max(after["cache_pages"], 1))
         self.ratios.append(len(found & sure) / max(len(sure), 1))
@@ -78,7 +73,7 @@ class Listed:
 
 
 def reclaimable(lab, report, kernel):
-    """In a fresh guest, in the same one when it is old, and when its kernel has compacted its memory. Lines of its log."""
+    """In a fresh guest, in the same one when it is old, and when its kernel has compacted its memory."""
     report.head("Reclaimable superpages, by the agent and by /proc/kpageflags")
     seconds = lab.seconds or (QUICK_CHURN_SECONDS if lab.quick else CHURN_SECONDS)
     guest = lab.guest("listed", kernel=kernel, base=kbuild.image(), files={AGENT: lab.agent},

@@ -181,7 +181,8 @@ def hello(version=wire.VERSION, boot=b"a" * 16, capabilities=63, missing=b""):
                        missing)
 
 
-SCAN_NOTHING = struct.pack("<14Q10Q4Q", *[0] * 28)
+SPOILED = 7  # superpages
+SCAN_NOTHING = struct.pack("<14Q10Q4Q", *[0] * 27, SPOILED)
 
 
 class FakeAgent:

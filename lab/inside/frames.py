@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs in a guest: what /proc/kpageflags (Documentation/admin-guide/mm/pagemap.rst) says of each superpage of 2 MiB.
 
-Prints JSON: "reclaimable", the numbers of those that hold nothing but free pages and clean, unmapped page cache; "free", how
+Looks before and after ARGS["agent"] does. Prints JSON, [before, what the agent said, after]; of a look "reclaimable", the numbers of
+those that hold nothing but free pages and clean, unmapped page cache; "free", how
 many of them hold nothing; "cache_pages", such cache anywhere, and "within_pages", in those superpages.
 """
 import json
 import os
+import subprocess
 from collections import Counter
 
 PAGES = 512
@@ -34,16 +36,25 @@ def look(words):
             sum(n for flags, n in count.items() if is_cache(flags)))
 
 
-found = {"reclaimable": [], "free": 0, "cache_pages": 0, "within_pages": 0}
-fd = os.open("/proc/kpageflags", os.O_RDONLY)
-number = 0
-while data := os.read(fd, PAGES * 8):
-    nothing, cache = look(memoryview(data).cast("Q").tolist())
-    found["cache_pages"] += cache
-    found["free"] += nothing == PAGES
-    if nothing + cache == PAGES:
-        found["reclaimable"].append(number)
-        found["within_pages"] += cache
-    number += 1
-os.close(fd)
-print(json.dumps(found))
+def look_at_all():
+    found = {"reclaimable": [], "free": 0, "cache_pages": 0, "within_pages": 0}
+    fd = os.open("/proc/kpageflags", os.O_RDONLY)
+    number = 0
+    while data := os.read(fd, PAGES * 8):
+        nothing, cache = look(memoryview(data).cast("Q").tolist())
+        found["cache_pages"] += cache
+        found["free"] += nothing == PAGES
+        if nothing + cache == PAGES:
+            found["reclaimable"].append(number)
+            found["within_pages"] += cache
+        number += 1
+    os.close(fd)
+    return found
+
+
+def told(agent):
+    return json.loads(subprocess.run([agent, "--once", "--json"], check=True, capture_output=True).stdout)
+
+
+# In one process, whose own pages are in use in both looks.
+print(json.dumps([look_at_all(), told(ARGS["agent"]), look_at_all()]))  # noqa: F821

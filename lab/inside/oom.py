@@ -8,10 +8,13 @@ PIECE_BYTES = 1 << 20
 
 child = os.fork()
 if child == 0:
-    with open("/proc/self/oom_score_adj", "w") as adjust:
-        adjust.write("1000")
-    held = []
-    while True:
-        held.append(bytearray(b"x") * PIECE_BYTES)
+    try:
+        with open("/proc/self/oom_score_adj", "w") as adjust:
+            adjust.write("1000")
+        held = []
+        while True:
+            held.append(bytearray(b"x") * PIECE_BYTES)
+    finally:
+        os._exit(1)
 _, status = os.waitpid(child, 0)
 print(json.dumps({"killed": os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL}))

@@ -155,7 +155,7 @@ static void print_text(struct census *c)
 
 static void print_runs(const struct superpage_runs *list)
 {
-	printf("  \"reclaimable\": [");
+	printf("  \"superpages_reclaimable_runs\": [");
 	for (size_t i = 0; i < list->n; i++)
 		printf("%s[%" PRIu64 ", %" PRIu64 "]", i ? ", " : "", list->runs[i].first,
 		       list->runs[i].count);

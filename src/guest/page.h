@@ -17,11 +17,12 @@ static inline bool page_evictable(const struct scan_page *p)
 	       !(p->flags & (SCAN_MAPPED | PAGE_DIRTY_FLAGS | PAGE_HELD_FLAGS));
 }
 
-/** page_movable() - whether the kernel would move this page elsewhere, unless somebody holds it */
+/** page_movable() - whether this page is of a kind that the kernel moves, and not seen to be held;
+ * of others than file pages a scan does not tell whether somebody holds them */
 static inline bool page_movable(const struct scan_page *p)
 {
-	return (p->kind == SCAN_FILE || p->kind == SCAN_ANONYMOUS || p->kind == SCAN_SHMEM) &&
-	       !(p->flags & (SCAN_WRITEBACK | PAGE_HELD_FLAGS));
+	return p->kind == SCAN_ANONYMOUS || p->kind == SCAN_SHMEM ||
+	       (p->kind == SCAN_FILE && !(p->flags & (SCAN_WRITEBACK | PAGE_HELD_FLAGS)));
 }
 
 #endif

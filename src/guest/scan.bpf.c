@@ -234,11 +234,12 @@ __noinline int page_visit(unsigned int i)
 /* A static key begins with how often it is enabled. */
 static __always_inline void init_on_alloc_read(void)
 {
-	int enabled = -1;
+	int enabled;
 
-	if (init_on_alloc_key)
-		bpf_probe_read_kernel(&enabled, sizeof(enabled), (void *)init_on_alloc_key);
-	init_on_alloc = enabled < 0 ? -1 : enabled > 0;
+	init_on_alloc = -1;
+	if (init_on_alloc_key && !bpf_probe_read_kernel(&enabled, sizeof(enabled),
+							(void *)init_on_alloc_key))
+		init_on_alloc = enabled > 0;
 }
 
 SEC("raw_tp/sys_enter")

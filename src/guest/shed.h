@@ -9,8 +9,8 @@
  * opened by its file's key, looked at, judged by its heat, evicted and looked at again (piece.h);
  * what has left meanwhile is passed over (glance.h).
  * What is cold but not held by the host, while the host has said what it holds, goes to a queue of
- * its own and its turn comes after; what is hot, mapped, dirty or held goes to the queue of those
- * kept, and is looked at again later, at growing intervals. What does not fit in a queue, and what
+ * its own and its turn comes after; what is hot, mapped, dirty, held or spared goes to the queue of
+ * those kept, and is looked at again later, at growing intervals. What does not fit in a queue, and what
  * was short while that was not worth an open file, is found by the next sweep.
  */
 #ifndef PAGEPACT_GUEST_SHED_H

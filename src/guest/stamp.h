@@ -53,7 +53,7 @@ void stamp_sweep(uint16_t *stamps, size_t count, uint64_t now_ns);
  * @table: of EVICTED_SLOTS
  * @counts: of followed pages by class of age: the new one is added. Where one that is not a minute
  * old has its place, that one stays, and the new one is not followed: more than the table holds in
- * a minute are followed as a sample. One that came back stays known as such only until then
+ * a minute are followed as a sample. In the place of one that came back the new one is put
  */
 void evicted_insert(uint64_t *table, uint64_t counts[static WIRE_AGE_CLASSES],
 		    const struct watch_run *page, unsigned age_class, uint64_t now_ns);

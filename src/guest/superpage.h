@@ -11,7 +11,7 @@
 
 enum superpage {
 	SUPERPAGE_USED,
-	SUPERPAGE_SPOILED,     /* reclaimable but for a few pages, which the kernel could move */
+	SUPERPAGE_SPOILED,     /* reclaimable but for a few pages, of a kind that can be moved */
 	SUPERPAGE_RECLAIMABLE, /* nothing but free pages and evictable ones */
 	SUPERPAGE_FREE,
 };

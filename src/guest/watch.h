@@ -126,11 +126,12 @@ void watch_evicted(struct watch *w, uint32_t device, uint64_t inode, uint64_t in
 		   unsigned age_class, uint64_t now_usec);
 
 /**
- * watch_came_back() - whether a page came back within a minute of an eviction of ours, and that was
- * in the last five minutes
+ * watch_came_back() - whether a page came back within a minute of when watch_evicted() told of it,
+ * and that was in the last five minutes
  * @device, @inode, @index: as in struct watch_run
  *
- * Known of as many pages as can be followed (watch_returns()); of a page of which it is not: no.
+ * No, too, of a page that could not be followed (watch_returns()), or whose place in the table
+ * another one has taken since: most have lost it when as many more were evicted as it has places.
  */
 bool watch_came_back(const struct watch *w, uint32_t device, uint64_t inode, uint64_t index,
 		     uint64_t now_usec);

@@ -63,19 +63,11 @@ static int request_read(struct call *call, json_t *p, struct resize_request *ret
 	return 0;
 }
 
-static bool has_virtio_mem(const struct inventory *inv)
-{
-	for (size_t i = 0; i < inv->virtio_mems.n; i++)
-		if (inv->virtio_mems.devices[i].id[0])
-			return true;
-	return false;
-}
-
 /* What in the machine stands against it, with what to change; NULL: nothing. */
 static const char *obstacle(const struct vm *vm, const struct resize_request *request)
 {
 	const struct inventory *inv = vm->inventory;
-	bool unplugs = has_virtio_mem(inv) && request->by != BALLOON_BY_PAGES &&
+	bool unplugs = virtio_mems_movable(&inv->virtio_mems) && request->by != BALLOON_BY_PAGES &&
 		       request->cache != BALLOON_CACHE_ONLY;
 
 	if (!inv->balloon)

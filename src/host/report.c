@@ -61,14 +61,18 @@ static json_t *census_json(const struct scan *s)
 			 (json_int_t)s->end.superpages_spoiled);
 }
 
-/* Whether the guest's kernel clears each page that it gives out (init_on_alloc). */
+/* What its agent says of init_on_alloc: WIRE_CLEARS, WIRE_CLEARS_NOT, or 0: nothing, or nonsense.
+ */
+static uint32_t clears(const struct vm *vm)
+{
+	const uint32_t both = WIRE_CLEARS | WIRE_CLEARS_NOT, told = vm->hello.capabilities & both;
+
+	return vm->agent == VM_AGENT_NONE || told == both ? 0 : told;
+}
+
 static json_t *clears_json(const struct vm *vm)
 {
-	const uint32_t told = vm->hello.capabilities & (WIRE_CLEARS | WIRE_CLEARS_NOT);
-
-	return told == WIRE_CLEARS	 ? json_true()
-	       : told == WIRE_CLEARS_NOT ? json_false()
-					 : json_null();
+	return clears(vm) ? json_boolean(clears(vm) == WIRE_CLEARS) : json_null();
 }
 
 static json_t *agent_json(const struct vm *vm)
@@ -236,7 +240,7 @@ static json_t *set_ups_json(const struct manager *m)
 		const struct vm *vm = m->vms[i];
 
 		guests[set_up_of(vm->inventory)]++;
-		clearing += vm->agent != VM_AGENT_NONE && vm->hello.capabilities & WIRE_CLEARS;
+		clearing += vm->inventory && clears(vm) == WIRE_CLEARS;
 	}
 	for (size_t i = 0; i < SET_UPS; i++)
 		if (guests[i])

@@ -18,19 +18,21 @@ static const struct {
 			   "free-page-reporting=on would bring back what is freed, a virtio-mem "
 			   "device whole superpages, and faster" },
 	[SET_UP_NONE] = { "none",
-			  "memory does not come back; a virtio-balloon device or a virtio-mem "
-			  "device would bring it back, where memory is not encrypted" },
+			  "memory does not come back; a virtio-balloon device would bring it "
+			  "back, and where a host's device is passed through, a virtio-mem "
+			  "device beside it; not where memory is encrypted" },
 };
 
 enum set_up set_up_of(const struct inventory *inventory)
 {
 	if (!inventory)
 		return SET_UPS;
-	if (inventory->confidential)
+	/* As `balloon` refuses. */
+	if (inventory->confidential || !inventory->balloon)
 		return SET_UP_NONE;
-	if (inventory->virtio_mems.n)
+	if (virtio_mems_movable(&inventory->virtio_mems))
 		return SET_UP_SUPERPAGES;
-	if (!inventory->balloon || inventory->vfio)
+	if (inventory->vfio)
 		return SET_UP_NONE;
 	return inventory->free_page_reporting ? SET_UP_REPORTING : SET_UP_PAGES;
 }

@@ -75,3 +75,11 @@ void virtio_mems_read(const json_t *value, struct virtio_mems *ret)
 	}
 	ret->is_whole = json_is_array(value) && !ret->is_cut && !ret->is_odd;
 }
+
+bool virtio_mems_movable(const struct virtio_mems *mems)
+{
+	for (size_t i = 0; i < mems->n; i++)
+		if (mems->devices[i].id[0])
+			return true;
+	return false;
+}

@@ -50,6 +50,9 @@ struct virtio_mems {
 /** virtio_mems_read() - an answer to query-memory-devices; other devices are passed over */
 void virtio_mems_read(const json_t *value, struct virtio_mems *ret);
 
+/** virtio_mems_movable() - whether one of them can be asked for another size */
+bool virtio_mems_movable(const struct virtio_mems *mems);
+
 /**
  * virtio_mem_id_valid() - whether QEMU may have an object of that id
  *

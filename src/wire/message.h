@@ -226,7 +226,8 @@ struct wire_scan_end {
 	uint64_t elapsed_usec;
 	uint64_t cpu_usec;
 	uint64_t chunk_max_usec;
-	uint64_t superpages_spoiled; /* reclaimable but for a few pages that could be moved */
+	/* Reclaimable but for a few pages of a kind that can be moved; 0 from older agents. */
+	uint64_t superpages_spoiled;
 };
 
 struct wire_evict_run {

@@ -19,7 +19,7 @@ KERNELS = ("6.1", "6.12")
 PROBE = (Path(__file__).parent / "probe.py").read_text()
 PAGE = 4096
 # Debian's kernels clear each page that they give out, unless they are told not to.
-CLEARING = {"6.12": "init_on_alloc=0"}
+NOT_CLEARING = {"6.12": "init_on_alloc=0"}
 ANY_LATER = 0.5  # of a second
 
 
@@ -38,7 +38,7 @@ class Machine:
             file.truncate(320 << 20)
         subprocess.run(["mkfs.xfs", "-q", disk], check=True)
         self.guest = Guest(f"agent-{kernel}", directory, kernel=kernel, memory_mib=512, modules=True,
-                           extra_disks=[disk], agent=agent_path(), append=CLEARING.get(kernel, "")).start()
+                           extra_disks=[disk], agent=agent_path(), append=NOT_CLEARING.get(kernel, "")).start()
 
     def prepare(self):
         self.guest.wait_ready()
@@ -101,7 +101,7 @@ def fates(result):
 def test_hello(machine):
     with machine.link() as link:
         hello = link.hello()
-    clears = wire.CLEARS_NOT if machine.kernel in CLEARING else wire.CLEARS
+    clears = wire.CLEARS_NOT if machine.kernel in NOT_CLEARING else wire.CLEARS
     assert hello["version"] == 3 and hello["capabilities"] == 127 | clears and hello["missing"] == ""
     assert hello["kernel"] == machine.guest.run("uname -r").strip()
     assert hello["boot_id"] == machine.guest.run("cat /proc/sys/kernel/random/boot_id").strip().replace("-", "")
@@ -217,6 +217,9 @@ def test_once_agrees_and_changes_nothing(machine):
     assert once["total_bytes"] == scan.census["total"] * PAGE
     for kind in ("free", "anonymous", "mapped_file", "unmapped_clean", "slab"):
         assert abs(once[f"{kind}_bytes"] - scan.census[kind] * PAGE) <= 8 << 20, kind
+    assert once["superpages"] == scan.census["superpages"]
+    assert sum(count for _, count in once["superpages_reclaimable_runs"]) == once["superpages_reclaimable"]
+    assert 0 < scan.spoiled < scan.census["superpages"] and abs(once["superpages_spoiled"] - scan.spoiled) <= 8
     file = next(f for f in once["files"] if f["path"] == path)
     assert file["cached_bytes"] == 1500 * PAGE and file["mapped_bytes"] == 0
 

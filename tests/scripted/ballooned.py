@@ -252,14 +252,14 @@ class Agent:
     def __init__(self, needed=200 * MIB):
         self.values = {"needed_bytes": needed, "free_bytes": 100 * MIB}
         self.free = lambda size: wire.freed(size, cold=size)
-        self.frees, self.mute, self.boot = [], False, b"a" * 16
+        self.frees, self.mute, self.boot, self.can = [], False, b"a" * 16, CAN
 
     def __call__(self, agent, connection):
         for kind, ident, payload in agent.messages(connection):
             if self.mute:
                 continue
             if kind == wire.WELCOME:
-                connection.sendall(d.frame(wire.HELLO, ident, d.hello(capabilities=CAN, boot=self.boot)))
+                connection.sendall(d.frame(wire.HELLO, ident, d.hello(capabilities=self.can, boot=self.boot)))
             elif kind in (wire.ASK, wire.LIMIT):
                 connection.sendall(d.frame(wire.REPORT, ident, wire.report(**self.values)))
             elif kind == wire.FREE:

@@ -47,6 +47,7 @@ static void cached_file_make(struct shed *shed)
 	fake_owners[0] = (struct scan_owner){ .mapping = 1 };
 	fake_owners_count = 1;
 	told_evicted = 0;
+	fake_returned = (struct watch_run){ .index = UINT64_MAX };
 	told_runs = &run;
 	told_count = 1;
 	assert_int_equal(shed_drain(shed, true), 0);

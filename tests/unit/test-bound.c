@@ -815,13 +815,13 @@ static void test_a_hint_alone_spares_what_came_back(void **state)
 {
 	(void)state;
 	inflate_with_hint();
-	fake_returned = true;
+	fake_returned = (struct watch_run){ .device = 3, .inode = 2 };
 	assert_nothing_goes();
 	assert_cached(cached_count(), FAKE_FRAMES);
 	limit_set(3990);
 	cached_file_make(&shed);
+	fake_returned = (struct watch_run){ .device = 3, .inode = 2 };
 	until_evicted();
-	fake_returned = false;
 }
 
 /* One eviction serves both. */

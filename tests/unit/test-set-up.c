@@ -9,7 +9,11 @@ static void test_the_best_that_there_is(void **state)
 	struct inventory inv = { .balloon = true, .free_page_reporting = true, .virtio_mems.n = 1 };
 
 	(void)state;
+	inv.virtio_mems.devices[0].id[0] = 'a';
 	assert_int_equal(set_up_of(&inv), SET_UP_SUPERPAGES);
+	/* Nobody can ask it for another size. */
+	inv.virtio_mems.devices[0].id[0] = '\0';
+	assert_int_equal(set_up_of(&inv), SET_UP_REPORTING);
 	inv.virtio_mems.n = 0;
 	assert_int_equal(set_up_of(&inv), SET_UP_REPORTING);
 	inv.free_page_reporting = false;
@@ -27,8 +31,12 @@ static void test_what_stands_against_it(void **state)
 	/* QEMU inhibits the balloon then, and its reporting; virtio-mem goes on. */
 	assert_int_equal(set_up_of(&inv), SET_UP_NONE);
 	inv.virtio_mems.n = 1;
+	inv.virtio_mems.devices[0].id[0] = 'a';
 	assert_int_equal(set_up_of(&inv), SET_UP_SUPERPAGES);
 	inv.vfio = false;
+	inv.balloon = false;
+	assert_int_equal(set_up_of(&inv), SET_UP_NONE);
+	inv.balloon = true;
 	inv.confidential = true;
 	assert_int_equal(set_up_of(&inv), SET_UP_NONE);
 }

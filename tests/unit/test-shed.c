@@ -286,16 +286,17 @@ static void test_what_came_back_is_spared(void **state)
 	struct shed_goal goal = { .pages = { 2000 }, .spare_returned = true };
 
 	(void)state;
-	fake_returned = true;
-	assert_cached(shed_all(SHED_FRESH, &goal), FAKE_FRAMES);
-	assert_int_equal(goal.evicted, 0);
-	assert_cached(shed.queues[SHED_KEPT].pages, FAKE_FRAMES);
+	fake_returned = (struct watch_run){ .device = 3, .inode = 2, .index = 1000 };
+	assert_cached(shed_all(SHED_FRESH, &goal), FAKE_FRAMES - 1000);
+	assert_false(is_cached(999));
+	assert_true(is_cached(1000));
+	assert_cached(goal.evicted, 1000);
+	assert_cached(shed.queues[SHED_KEPT].pages, FAKE_FRAMES - 1000);
 	/* Not twice in one burst. */
 	assert_int_equal(shed_retry_kept(&shed, 1, 30), 30);
 	assert_int_equal(shed_retry_kept(&shed, 31, 30), 0);
 	goal.spare_returned = false;
 	assert_cached(shed_all(SHED_FRESH, &goal), 0);
-	fake_returned = false;
 	assert_cached(goal.evicted, FAKE_FRAMES);
 }
 

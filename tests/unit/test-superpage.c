@@ -59,7 +59,6 @@ static void test_what_nobody_can_move_uses_it_up(void **state)
 	assert_int_equal(judge_one(SCAN_FILE, SCAN_PINNED), SUPERPAGE_USED);
 	assert_int_equal(judge_one(SCAN_FILE, SCAN_UNEVICTABLE), SUPERPAGE_USED);
 	assert_int_equal(judge_one(SCAN_FILE, SCAN_WRITEBACK), SUPERPAGE_USED);
-	assert_int_equal(judge_one(SCAN_ANONYMOUS, SCAN_LOCKED), SUPERPAGE_USED);
 }
 
 int main(void)
