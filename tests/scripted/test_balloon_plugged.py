@@ -3,9 +3,10 @@
 import json
 import signal
 
+import daemon as d
 from ballooned import MIB, Agent, Plugged, beside, crowd, host, place  # noqa: F401  (fixtures too)
 from daemon import folder  # noqa: F401  (a fixture)
-from lab import process
+from lab import process, wire
 from restoring import restore
 
 
@@ -42,6 +43,21 @@ def test_superpages_first_and_back(guest):
     assert balloon.requested == 512 * MIB and made.entry() is None
     vm = made.daemon.vm(made.name)
     assert vm["set_up"] == "superpages" and vm["agent"]["clears_pages"] is True
+
+
+def test_who_clears_pages(place):
+    """What an agent says of its kernel; two answers are none."""
+    made = place("clears", kind=Plugged)
+
+    def told():
+        found = made.daemon.call("status")["parameters"]
+        return found["vms"][0]["agent"]["clears_pages"], [each["set_up"] for each in found["set_ups"]]
+    for can, clears, more in ((wire.CLEARS, True, ["clears_pages"]), (wire.CLEARS_NOT, False, []),
+                              (wire.CLEARS | wire.CLEARS_NOT, None, []), (wire.CLEARS, True, ["clears_pages"]), (0, None, [])):
+        # As an agent does that was started anew.
+        made.agent.connection.sendall(d.frame(wire.HELLO, 0, d.hello(capabilities=127 | can, boot=made.said.boot)))
+        wanted = (clears, ["superpages", *more])
+        process.wait_for(lambda want=wanted: told() == want, 20, f"{can} is {clears}")
 
 
 @beside()

@@ -140,6 +140,8 @@ def test_set_ups(zoo):
     found = zoo.call("status")["parameters"]["set_ups"]
     assert [(each["set_up"], each["guests"]) for each in found] == [("reporting", 1), ("none", 1)]
     assert "virtio-mem" in found[0]["text"]
+    assert "error" not in zoo.call("dup", seconds=60, vm="good")
+    assert zoo.vm("good")["census"]["superpages_spoiled"] == d.SPOILED
 
 
 # ---------------------------------------------------------------- agents
