@@ -2,7 +2,8 @@
 """Reclaimable superpages: whether the agent finds those that there are, and how many there are in a guest that has lived.
 
 What there is by the kernel's own word (inside/frames.py) is looked at before and after the agent looks: found counts what both
-looks have, false what neither has.
+looks have, false what neither has. Of those spoiled by a few pages the numbers are shown beside each other, no more: the agent's
+own memory, which is gone in the second look, spoils some and uses others up.
 """
 import json
 import subprocess
@@ -45,7 +46,7 @@ class Listed:
         self.ratios.append(len(found & sure) / max(len(sure), 1))
         self.false += len(found - maybe)
         self.rows.append((when, told["superpages"], after["free"], len(sure), len(found & sure), len(found - maybe),
-                          told["superpages_spoiled"], f"{after['cache_pages'] / 256:.0f}", f"{share:.3f}"))
+                          told["superpages_spoiled"], after["spoiled"], f"{after['cache_pages'] / 256:.0f}", f"{share:.3f}"))
         return share
 
     def fill(self, quick):
@@ -88,7 +89,7 @@ def reclaimable(lab, report, kernel):
     listed.look("aged")
     report.measure("compact_cpu_seconds", listed.compact())
     built = listed.look("built")
-    report.say(table(("", "superpages", "free", "reclaimable", "found", "false", "spoiled", "cache MiB", "share in them"), listed.rows))
+    report.say(table(("", "superpages", "free", "reclaimable", "found", "false", "spoiled", "by flags", "cache MiB", "share in them"), listed.rows))
     report.say(f"  {rounds} rounds of churn in {seconds} s; compaction took {report.measures['compact_cpu_seconds']:.2f} s of CPU time.")
     report.check("reclaimable_found_ratio", report.measure("reclaimable_found_ratio", min(listed.ratios)), ">= 0.98")
     report.check("reclaimable_false", report.measure("reclaimable_false", listed.false), "== 0")

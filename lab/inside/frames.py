@@ -2,15 +2,15 @@
 """Runs in a guest: what /proc/kpageflags (Documentation/admin-guide/mm/pagemap.rst) says of each superpage of 2 MiB.
 
 Looks before and after ARGS["agent"] does. Prints JSON, [before, what the agent said, after]; of a look "reclaimable", the numbers of
-those that hold nothing but free pages and clean, unmapped page cache; "free", how
-many of them hold nothing; "cache_pages", such cache anywhere, and "within_pages", in those superpages.
+those that hold nothing but free pages and clean, unmapped page cache; "free", how many of them hold nothing; "spoiled", how
+many would be such but for SPOILERS_MAX pages at most that can be moved; "cache_pages", such cache anywhere, and "within_pages", in those superpages.
 """
 import json
 import os
 import subprocess
 from collections import Counter
 
-PAGES = 512
+PAGES, SPOILERS_MAX = 512, 32
 LOCKED, UPTODATE, DIRTY, LRU, WRITEBACK, BUDDY, MMAP, ANON, SWAPBACKED, TAIL, UNEVICTABLE = (
     1 << n for n in (0, 3, 4, 5, 8, 10, 11, 12, 14, 16, 18))
 AGAINST = LOCKED | DIRTY | WRITEBACK | MMAP | ANON | SWAPBACKED | UNEVICTABLE
@@ -18,6 +18,10 @@ AGAINST = LOCKED | DIRTY | WRITEBACK | MMAP | ANON | SWAPBACKED | UNEVICTABLE
 
 def is_cache(flags):
     return flags & (LRU | UPTODATE) == LRU | UPTODATE and not flags & AGAINST
+
+
+def is_movable(flags):
+    return flags & (LRU | ANON) and not is_cache(flags) and (flags & ANON or not flags & (LOCKED | WRITEBACK | UNEVICTABLE))
 
 
 def whole(words):
@@ -30,23 +34,24 @@ def whole(words):
 
 
 def look(words):
-    """(free pages, pages of evictable cache) of one superpage."""
+    """(free pages, pages of evictable cache, others that can be moved) of one superpage."""
     count = Counter(whole(words) if any(flags & TAIL for flags in set(words)) else words)
-    return (sum(n for flags, n in count.items() if flags & BUDDY),
-            sum(n for flags, n in count.items() if is_cache(flags)))
+    return (sum(n for flags, n in count.items() if flags & BUDDY), sum(n for flags, n in count.items() if is_cache(flags)),
+            sum(n for flags, n in count.items() if is_movable(flags)))
 
 
 def look_at_all():
-    found = {"reclaimable": [], "free": 0, "cache_pages": 0, "within_pages": 0}
+    found = {"reclaimable": [], "free": 0, "spoiled": 0, "cache_pages": 0, "within_pages": 0}
     fd = os.open("/proc/kpageflags", os.O_RDONLY)
     number = 0
     while data := os.read(fd, PAGES * 8):
-        nothing, cache = look(memoryview(data).cast("Q").tolist())
+        nothing, cache, movable = look(memoryview(data).cast("Q").tolist())
         found["cache_pages"] += cache
         found["free"] += nothing == PAGES
         if nothing + cache == PAGES:
             found["reclaimable"].append(number)
             found["within_pages"] += cache
+        found["spoiled"] += 0 < movable <= SPOILERS_MAX and nothing + cache + movable == PAGES
         number += 1
     os.close(fd)
     return found
