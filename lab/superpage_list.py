@@ -2,8 +2,9 @@
 """Reclaimable superpages: whether the agent finds those that there are, and how many there are in a guest that has lived.
 
 What there is by the kernel's own word (inside/frames.py) is looked at before and after the agent looks: found counts what both
-looks have, false what neither has. Of those spoiled by a few pages the numbers are shown beside each other, no more: the agent's
-own memory, which is gone in the second look, spoils some and uses others up.
+looks have, false what neither has; in the end the kernel drops its cache: of those found, how many are free then. Of those
+spoiled by a few pages the numbers are shown beside each other, no more: the agent's own memory, which is gone in the second look,
+spoils some and uses others up.
 """
 import json
 import subprocess
@@ -36,16 +37,20 @@ class Listed:
         self.lab, self.report, self.guest = lab, report, guest
         self.rows, self.ratios, self.false = [], [], 0
 
-    def look(self, when):
+    def look(self, when, drop=False):
         """What of the guest's clean cache lies in reclaimable superpages, once its memory is full of cache again."""
         self.guest.run("sync", SECONDS)
-        before, told, after = json.loads(self.guest.python(workload.source("frames.py"), {"agent": f"/run/lab/{AGENT}"}, SECONDS))
+        before, told, after, *dropped = json.loads(self.guest.python(
+            workload.source("frames.py"), {"agent": f"/run/lab/{AGENT}", "drop": drop}, SECONDS))
         found = {first + n for first, count in told["superpages_reclaimable_runs"] for n in range(count)}
         sure, maybe = (op(set(before["reclaimable"]), after["reclaimable"]) for op in (set.intersection, set.union))
         share = self.report.measure(f"reclaimable_share_{when}", after["within_pages"] / max(after["cache_pages"], 1))
         self.ratios.append(len(found & sure) / max(len(sure), 1))
         self.false += len(found - maybe)
-        self.rows.append((when, told["superpages"], after["free"], len(sure), len(found & sure), len(found - maybe),
+        for last in dropped:
+            went = len(found & set(last["free"])) / max(len(found), 1)
+            self.report.check("reclaimable_went_ratio", self.report.measure("reclaimable_went_ratio", went), ">= 0.98")
+        self.rows.append((when, told["superpages"], len(after["free"]), len(sure), len(found & sure), len(found - maybe),
                           told["superpages_spoiled"], after["spoiled"], f"{after['cache_pages'] / 256:.0f}", f"{share:.3f}"))
         return share
 
@@ -88,7 +93,7 @@ def reclaimable(lab, report, kernel):
     listed.fill(lab.quick)
     listed.look("aged")
     report.measure("compact_cpu_seconds", listed.compact())
-    built = listed.look("built")
+    built = listed.look("built", drop=True)
     report.say(table(("", "superpages", "free", "reclaimable", "found", "false", "spoiled", "by flags", "cache MiB", "share in them"), listed.rows))
     report.say(f"  {rounds} rounds of churn in {seconds} s; compaction took {report.measures['compact_cpu_seconds']:.2f} s of CPU time.")
     report.check("reclaimable_found_ratio", report.measure("reclaimable_found_ratio", min(listed.ratios)), ">= 0.98")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs in a guest: what /proc/kpageflags (Documentation/admin-guide/mm/pagemap.rst) says of each superpage of 2 MiB.
 
-Looks before and after ARGS["agent"] does. Prints JSON, [before, what the agent said, after]; of a look "reclaimable", the numbers of
-those that hold nothing but free pages and clean, unmapped page cache; "free", how many of them hold nothing; "spoiled", how
-many would be such but for SPOILERS_MAX pages at most that can be moved; "cache_pages", such cache anywhere, and "within_pages", in those superpages.
+Looks before and after ARGS["agent"] does, and with ARGS["drop"] once more, when the kernel has dropped all that it can. Prints
+JSON, [before, what the agent said, after, the last]; of a look "reclaimable", the numbers of those that hold nothing but free pages
+and clean, unmapped page cache; "free", of those that hold nothing; "spoiled", how many would be reclaimable but for SPOILERS_MAX
+pages at most that can be moved; "cache_pages", such cache anywhere, and "within_pages", in those superpages.
 """
 import json
 import os
@@ -11,13 +12,14 @@ import subprocess
 from collections import Counter
 
 PAGES, SPOILERS_MAX = 512, 32
-LOCKED, UPTODATE, DIRTY, LRU, WRITEBACK, BUDDY, MMAP, ANON, SWAPBACKED, TAIL, UNEVICTABLE = (
-    1 << n for n in (0, 3, 4, 5, 8, 10, 11, 12, 14, 16, 18))
+LOCKED, UPTODATE, DIRTY, LRU, WRITEBACK, BUDDY, MMAP, ANON, SWAPBACKED, TAIL, UNEVICTABLE, PRIVATE = (
+    1 << n for n in (0, 3, 4, 5, 8, 10, 11, 12, 14, 16, 18, 35))
 AGAINST = LOCKED | DIRTY | WRITEBACK | MMAP | ANON | SWAPBACKED | UNEVICTABLE
 
 
 def is_cache(flags):
-    return flags & (LRU | UPTODATE) == LRU | UPTODATE and not flags & AGAINST
+    # Of a page with buffers the flag says nothing.
+    return flags & LRU and flags & (UPTODATE | PRIVATE) and not flags & AGAINST
 
 
 def is_movable(flags):
@@ -41,13 +43,14 @@ def look(words):
 
 
 def look_at_all():
-    found = {"reclaimable": [], "free": 0, "spoiled": 0, "cache_pages": 0, "within_pages": 0}
+    found = {"reclaimable": [], "free": [], "spoiled": 0, "cache_pages": 0, "within_pages": 0}
     fd = os.open("/proc/kpageflags", os.O_RDONLY)
     number = 0
     while data := os.read(fd, PAGES * 8):
         nothing, cache, movable = look(memoryview(data).cast("Q").tolist())
         found["cache_pages"] += cache
-        found["free"] += nothing == PAGES
+        if nothing == PAGES:
+            found["free"].append(number)
         if nothing + cache == PAGES:
             found["reclaimable"].append(number)
             found["within_pages"] += cache
@@ -62,4 +65,9 @@ def told(agent):
 
 
 # In one process, whose own pages are in use in both looks.
-print(json.dumps([look_at_all(), told(ARGS["agent"]), look_at_all()]))  # noqa: F821
+looks = [look_at_all(), told(ARGS["agent"]), look_at_all()]  # noqa: F821
+if ARGS["drop"]:  # noqa: F821
+    with open("/proc/sys/vm/drop_caches", "w") as drop:
+        drop.write("1")
+    looks.append(look_at_all())
+print(json.dumps(looks))

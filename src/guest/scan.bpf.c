@@ -72,6 +72,8 @@ static struct {
 	unsigned char order;
 } head;
 
+/* Of a page with buffers it is those that are read: metadata is, one buffer at a time, and the page's
+ * own flag stays off for good (end_buffer_read_sync()). While one is read the kernel evicts nothing. */
 static __always_inline unsigned short flags_of(unsigned long flags)
 {
 	return (page_flag(flags, PG_dirty) ? SCAN_DIRTY : 0) |
@@ -81,7 +83,8 @@ static __always_inline unsigned short flags_of(unsigned long flags)
 	       (page_flag(flags, PG_workingset) ? SCAN_WORKINGSET : 0) |
 	       (page_flag(flags, PG_locked) ? SCAN_LOCKED : 0) |
 	       (page_flag(flags, PG_unevictable) ? SCAN_UNEVICTABLE : 0) |
-	       (page_flag(flags, PG_uptodate) ? 0 : SCAN_NOT_UPTODATE);
+	       (page_flag(flags, PG_uptodate) || page_flag(flags, PG_private) ? 0
+									      : SCAN_NOT_UPTODATE);
 }
 
 static __always_inline unsigned char kind_of(unsigned long flags, unsigned long mapping,
