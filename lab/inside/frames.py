@@ -3,7 +3,7 @@
 
 Looks before and after ARGS["agent"] does, and with ARGS["drop"] once more, when the kernel has dropped all that it can. Prints
 JSON, [before, what the agent said, after, the last]; of a look "reclaimable", the numbers of those that hold nothing but free pages
-and clean, unmapped page cache; "free", of those that hold nothing; "spoiled", how many would be reclaimable but for SPOILERS_MAX
+and clean, unmapped page cache; "free", how many hold nothing; "empty", of those that hold nothing that is known to be in use; "spoiled", how many would be reclaimable but for SPOILERS_MAX
 pages at most that can be moved; "cache_pages", such cache anywhere, and "within_pages", in those superpages.
 """
 import json
@@ -12,8 +12,9 @@ import subprocess
 from collections import Counter
 
 PAGES, SPOILERS_MAX = 512, 32
-LOCKED, UPTODATE, DIRTY, LRU, WRITEBACK, BUDDY, MMAP, ANON, SWAPBACKED, TAIL, UNEVICTABLE, PRIVATE = (
-    1 << n for n in (0, 3, 4, 5, 8, 10, 11, 12, 14, 16, 18, 35))
+LOCKED, UPTODATE, DIRTY, LRU, SLAB, WRITEBACK, BUDDY, MMAP, ANON, SWAPBACKED, HEAD, TAIL, UNEVICTABLE, PGTABLE, RESERVED, PRIVATE = (
+    1 << n for n in (0, 3, 4, 5, 7, 8, 10, 11, 12, 14, 15, 16, 18, 26, 32, 35))
+USED = LOCKED | DIRTY | LRU | SLAB | WRITEBACK | MMAP | ANON | HEAD | TAIL | UNEVICTABLE | PGTABLE | RESERVED
 AGAINST = LOCKED | DIRTY | WRITEBACK | MMAP | ANON | SWAPBACKED | UNEVICTABLE
 
 
@@ -43,14 +44,17 @@ def look(words):
 
 
 def look_at_all():
-    found = {"reclaimable": [], "free": [], "spoiled": 0, "cache_pages": 0, "within_pages": 0}
+    found = {"reclaimable": [], "free": 0, "empty": [], "spoiled": 0, "cache_pages": 0, "within_pages": 0}
     fd = os.open("/proc/kpageflags", os.O_RDONLY)
     number = 0
     while data := os.read(fd, PAGES * 8):
-        nothing, cache, movable = look(memoryview(data).cast("Q").tolist())
+        words = memoryview(data).cast("Q").tolist()
+        nothing, cache, movable = look(words)
         found["cache_pages"] += cache
-        if nothing == PAGES:
-            found["free"].append(number)
+        found["free"] += nothing == PAGES
+        # Free pages that a CPU keeps for itself are known by no flag; some of before may be left on each.
+        if not any(flags & USED and not flags & BUDDY for flags in set(words)):
+            found["empty"].append(number)
         if nothing + cache == PAGES:
             found["reclaimable"].append(number)
             found["within_pages"] += cache

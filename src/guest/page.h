@@ -17,6 +17,21 @@ static inline bool page_evictable(const struct scan_page *p)
 	       !(p->flags & (SCAN_MAPPED | PAGE_DIRTY_FLAGS | PAGE_HELD_FLAGS));
 }
 
+/**
+ * page_reclaimable() - whether the kernel would drop this page by itself, asked for it or not
+ *
+ * Of a page with buffers it is those that are read: metadata is, one buffer at a time, and the
+ * page's own flag stays off for good (end_buffer_read_sync()). We do not ask for such.
+ */
+static inline bool page_reclaimable(const struct scan_page *p)
+{
+	struct scan_page read = *p;
+
+	if (read.flags & SCAN_BUFFERS)
+		read.flags &= (unsigned short)~SCAN_NOT_UPTODATE;
+	return page_evictable(&read);
+}
+
 /** page_movable() - whether this page is of a kind that the kernel moves, and not seen to be held;
  * of others than file pages a scan does not tell whether somebody holds them */
 static inline bool page_movable(const struct scan_page *p)

@@ -72,8 +72,6 @@ static struct {
 	unsigned char order;
 } head;
 
-/* Of a page with buffers it is those that are read: metadata is, one buffer at a time, and the page's
- * own flag stays off for good (end_buffer_read_sync()). While one is read the kernel evicts nothing. */
 static __always_inline unsigned short flags_of(unsigned long flags)
 {
 	return (page_flag(flags, PG_dirty) ? SCAN_DIRTY : 0) |
@@ -83,8 +81,8 @@ static __always_inline unsigned short flags_of(unsigned long flags)
 	       (page_flag(flags, PG_workingset) ? SCAN_WORKINGSET : 0) |
 	       (page_flag(flags, PG_locked) ? SCAN_LOCKED : 0) |
 	       (page_flag(flags, PG_unevictable) ? SCAN_UNEVICTABLE : 0) |
-	       (page_flag(flags, PG_uptodate) || page_flag(flags, PG_private) ? 0
-									      : SCAN_NOT_UPTODATE);
+	       (page_flag(flags, PG_uptodate) ? 0 : SCAN_NOT_UPTODATE) |
+	       (page_flag(flags, PG_private) ? SCAN_BUFFERS : 0);
 }
 
 static __always_inline unsigned char kind_of(unsigned long flags, unsigned long mapping,
@@ -240,8 +238,8 @@ static __always_inline void init_on_alloc_read(void)
 	int enabled;
 
 	init_on_alloc = -1;
-	if (init_on_alloc_key && !bpf_probe_read_kernel(&enabled, sizeof(enabled),
-							(void *)init_on_alloc_key))
+	if (init_on_alloc_key &&
+	    !bpf_probe_read_kernel(&enabled, sizeof(enabled), (void *)init_on_alloc_key))
 		init_on_alloc = enabled > 0;
 }
 

@@ -35,6 +35,7 @@ enum scan_flag {
 	SCAN_UNEVICTABLE = 1 << 7,
 	SCAN_PINNED = 1 << 8, /* more references than cache, private data and mappings explain */
 	SCAN_NOT_UPTODATE = 1 << 9,
+	SCAN_BUFFERS = 1 << 10, /* or another file system's data of its own (PG_private) */
 };
 
 struct scan_page {

@@ -12,7 +12,7 @@
 enum superpage {
 	SUPERPAGE_USED,
 	SUPERPAGE_SPOILED,     /* reclaimable but for a few pages, of a kind that can be moved */
-	SUPERPAGE_RECLAIMABLE, /* nothing but free pages and evictable ones */
+	SUPERPAGE_RECLAIMABLE, /* nothing but free pages and ones that the kernel would drop */
 	SUPERPAGE_FREE,
 };
 

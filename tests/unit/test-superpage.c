@@ -33,6 +33,12 @@ static void test_free_and_clean_cache_can_go(void **state)
 	assert_int_equal(judge(0, 1, clean), SUPERPAGE_RECLAIMABLE);
 	assert_int_equal(judge(511, 512, clean), SUPERPAGE_RECLAIMABLE);
 	assert_int_equal(judge(0, 512, clean), SUPERPAGE_RECLAIMABLE);
+	/* Metadata, read a buffer at a time; but for its buffers it would be in the midst of that.
+	 */
+	assert_int_equal(judge_one(SCAN_FILE, SCAN_NOT_UPTODATE | SCAN_BUFFERS),
+			 SUPERPAGE_RECLAIMABLE);
+	assert_int_equal(judge_one(SCAN_FILE, SCAN_NOT_UPTODATE), SUPERPAGE_USED);
+	assert_int_equal(judge_one(SCAN_FILE, SCAN_LOCKED | SCAN_BUFFERS), SUPERPAGE_USED);
 	/* What is hot would go, too: that is for who takes it to judge. */
 	assert_int_equal(judge_one(SCAN_FILE, SCAN_ACTIVE | SCAN_REFERENCED),
 			 SUPERPAGE_RECLAIMABLE);
