@@ -303,6 +303,11 @@ class Order:
         high, managed = (sum(map(int, re.findall(rf"^ +{key} +(\d+)$", zones, re.M))) for key in ("high", "managed"))
         return (high + managed // 64) * PAGE
 
+    def beside_free(self):
+        """What each CPU may keep for itself, which counts as free for nobody: on 6.12 that grows, and is 8 MiB at times."""
+        zones = self.machine.guest.run("cat /proc/zoneinfo")
+        return sum(map(int, re.findall(r"^ +high: +(\d+)$", zones, re.M))) * PAGE
+
 
 def steps_of(freed):
     return {step: freed[step] for step in wire.STEPS if freed[step]}
@@ -321,7 +326,7 @@ def test_free_obeys_its_order(machine):
             before = order.memory_free()
             freed = assert_held_first(order, full) + assert_superpages_next(order) + assert_rest(order)
             # Each CPU keeps some for itself.
-            assert abs(order.memory_free() - before - freed) <= 4 * NOISE
+            assert abs(order.memory_free() - before - freed) <= 4 * NOISE + order.beside_free()
         link.limit(wire.LIMIT_GUEST)
 
 
@@ -332,7 +337,7 @@ def assert_free_of_nothing(order):
     freed = order.free(1 << 60, usec_max=0)
     assert freed["stopped"] == "time" and freed["asked"] == 1 << 60
     assert freed["free"] > 0 and not steps_of(freed).keys() - {"free", "slab"}
-    assert abs(order.memory_free() - freed["free"] - order.kept_free()) <= NOISE
+    assert abs(order.memory_free() - freed["free"] - order.kept_free()) <= NOISE + order.beside_free()
     freed = order.free(8 * MIB)
     assert freed["stopped"] == "done" and freed["free"] == 8 * MIB
     assert not steps_of(freed).keys() - {"free", "slab"}
