@@ -6,6 +6,7 @@ import time
 
 
 # Commands whose names have no hyphens.
+LISTENS_SECONDS = 1
 PLAIN = ("qmp_capabilities", "system_reset")
 
 
@@ -19,11 +20,21 @@ class Qmp:
         self._buffer = b""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(seconds)
-        self._socket.connect(str(path))
+        self._connect(str(path), time.monotonic() + LISTENS_SECONDS)
         greeting = self._read(time.monotonic() + seconds)
         if "QMP" not in greeting:
             raise QmpError(f"not QMP: {greeting}")
         self("qmp_capabilities")
+
+    def _connect(self, path, end):
+        """A socket is there before QEMU listens on it."""
+        while True:
+            try:
+                return self._socket.connect(path)
+            except ConnectionRefusedError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
 
     def _read(self, end):
         while b"\n" not in self._buffer:

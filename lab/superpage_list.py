@@ -2,9 +2,10 @@
 """Reclaimable superpages: whether the agent finds those that there are, and how many there are in a guest that has lived.
 
 What there is by the kernel's own word (inside/frames.py) is looked at before and after the agent looks: found counts what both
-looks have, false what neither has; in the end the kernel drops its cache: of those found, how many are free then. Of those
-spoiled by a few pages the numbers are shown beside each other, no more: the agent's own memory, which is gone in the second look,
-spoils some and uses others up.
+looks have, false what neither has, unless it is for processes' memory, as that of who looks is; in the end the kernel drops its
+cache: of those found, how many have none left. Whether somebody holds metadata's buffers shows in no flag: the agent looks, and
+may find fewer. Of those spoiled by a few pages the numbers are shown beside each other, no more: the agent's own memory, which is
+gone in the second look, spoils some and uses others up.
 """
 import json
 import subprocess
@@ -46,11 +47,12 @@ class Listed:
         sure, maybe = (op(set(before["reclaimable"]), after["reclaimable"]) for op in (set.intersection, set.union))
         share = self.report.measure(f"reclaimable_share_{when}", after["within_pages"] / max(after["cache_pages"], 1))
         self.ratios.append(len(found & sure) / max(len(sure), 1))
-        self.false += len(found - maybe)
+        false = found.difference(maybe, before["beside_own"], after["beside_own"])
+        self.false += len(false)
         for last in dropped:
             went = len(found & set(last["empty"])) / max(len(found), 1)
             self.report.check("reclaimable_went_ratio", self.report.measure("reclaimable_went_ratio", went), ">= 0.98")
-        self.rows.append((when, told["superpages"], after["free"], len(sure), len(found & sure), len(found - maybe),
+        self.rows.append((when, told["superpages"], after["free"], len(sure), len(found & sure), len(false),
                           told["superpages_spoiled"], after["spoiled"], f"{after['cache_pages'] / 256:.0f}", f"{share:.3f}"))
         return share
 

@@ -3,7 +3,8 @@
 
 Looks before and after ARGS["agent"] does, and with ARGS["drop"] once more, when the kernel has dropped all that it can. Prints
 JSON, [before, what the agent said, after, the last]; of a look "reclaimable", the numbers of those that hold nothing but free pages
-and clean, unmapped page cache; "free", how many hold nothing; "empty", of those that hold nothing that is known to be in use; "spoiled", how many would be reclaimable but for SPOILERS_MAX
+and clean, unmapped page cache; "free", how many hold nothing; "empty", of those without page cache; "beside_own", of those
+that would be reclaimable but for processes' memory, such as this one's; "spoiled", how many would be reclaimable but for SPOILERS_MAX
 pages at most that can be moved; "cache_pages", such cache anywhere, and "within_pages", in those superpages.
 """
 import json
@@ -12,9 +13,8 @@ import subprocess
 from collections import Counter
 
 PAGES, SPOILERS_MAX = 512, 32
-LOCKED, UPTODATE, DIRTY, LRU, SLAB, WRITEBACK, BUDDY, MMAP, ANON, SWAPBACKED, HEAD, TAIL, UNEVICTABLE, PGTABLE, RESERVED, PRIVATE = (
-    1 << n for n in (0, 3, 4, 5, 7, 8, 10, 11, 12, 14, 15, 16, 18, 26, 32, 35))
-USED = LOCKED | DIRTY | LRU | SLAB | WRITEBACK | MMAP | ANON | HEAD | TAIL | UNEVICTABLE | PGTABLE | RESERVED
+LOCKED, UPTODATE, DIRTY, LRU, WRITEBACK, BUDDY, MMAP, ANON, SWAPBACKED, TAIL, UNEVICTABLE, PRIVATE = (
+    1 << n for n in (0, 3, 4, 5, 8, 10, 11, 12, 14, 16, 18, 35))
 AGAINST = LOCKED | DIRTY | WRITEBACK | MMAP | ANON | SWAPBACKED | UNEVICTABLE
 
 
@@ -44,7 +44,7 @@ def look(words):
 
 
 def look_at_all():
-    found = {"reclaimable": [], "free": 0, "empty": [], "spoiled": 0, "cache_pages": 0, "within_pages": 0}
+    found = {"reclaimable": [], "free": 0, "empty": [], "beside_own": [], "spoiled": 0, "cache_pages": 0, "within_pages": 0}
     fd = os.open("/proc/kpageflags", os.O_RDONLY)
     number = 0
     while data := os.read(fd, PAGES * 8):
@@ -52,9 +52,11 @@ def look_at_all():
         nothing, cache, movable = look(words)
         found["cache_pages"] += cache
         found["free"] += nothing == PAGES
-        # Free pages that a CPU keeps for itself are known by no flag; some of before may be left on each.
-        if not any(flags & USED and not flags & BUDDY for flags in set(words)):
+        # Other than this process's own memory, which goes where there is room.
+        if not any(flags & LRU and not flags & (ANON | SWAPBACKED | MMAP) for flags in set(words)):
             found["empty"].append(number)
+        if nothing + cache + sum(flags & ANON != 0 for flags in words) == PAGES:
+            found["beside_own"].append(number)
         if nothing + cache == PAGES:
             found["reclaimable"].append(number)
             found["within_pages"] += cache

@@ -52,6 +52,12 @@ struct address_space {
 	__u32 wb_err;
 };
 
+struct buffer_head {
+	unsigned long b_state;
+	struct buffer_head *b_this_page;
+	atomic_t b_count;
+};
+
 struct xa_node {
 	unsigned char shift;
 	void *slots[64];

@@ -20,8 +20,8 @@ static inline bool page_evictable(const struct scan_page *p)
 /**
  * page_reclaimable() - whether the kernel would drop this page by itself, asked for it or not
  *
- * Of a page with buffers it is those that are read: metadata is, one buffer at a time, and the
- * page's own flag stays off for good (end_buffer_read_sync()). We do not ask for such.
+ * Of metadata it is the buffers that are read, one at a time, and the page's own flag stays off for
+ * good (end_buffer_read_sync()). We do not ask for such.
  */
 static inline bool page_reclaimable(const struct scan_page *p)
 {

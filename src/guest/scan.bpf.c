@@ -27,6 +27,10 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define PAGES_AT_ONCE	   32
+#define BDEVFS_MAGIC	   0x62646576 /* linux/magic.h */
+#define BUFFERS_MOST	   8	      /* of a page; of 512 bytes each */
+#define BUFFER_DIRTY	   (1 << 1)   /* BH_Dirty, BH_Lock: linux/buffer_head.h */
+#define BUFFER_LOCKED	   (1 << 2)
 #define STRUCT_PAGE_MAX	   64
 #define MAPPING_FLAGS_BITS 3ul /* PAGE_MAPPING_ANON and _MOVABLE: not a page cache's mapping */
 #define PAGE_BYTES	   4096
@@ -66,6 +70,8 @@ static struct {
 	unsigned long flags;
 	unsigned long mapping;
 	unsigned long index;
+	unsigned long private; /* of a page alone: its buffers; 0: it has none, or it is not known
+				*/
 	unsigned int type;
 	int refcount;
 	bool whole_mapped;
@@ -81,8 +87,7 @@ static __always_inline unsigned short flags_of(unsigned long flags)
 	       (page_flag(flags, PG_workingset) ? SCAN_WORKINGSET : 0) |
 	       (page_flag(flags, PG_locked) ? SCAN_LOCKED : 0) |
 	       (page_flag(flags, PG_unevictable) ? SCAN_UNEVICTABLE : 0) |
-	       (page_flag(flags, PG_uptodate) ? 0 : SCAN_NOT_UPTODATE) |
-	       (page_flag(flags, PG_private) ? SCAN_BUFFERS : 0);
+	       (page_flag(flags, PG_uptodate) ? 0 : SCAN_NOT_UPTODATE);
 }
 
 static __always_inline unsigned char kind_of(unsigned long flags, unsigned long mapping,
@@ -123,12 +128,36 @@ static void head_read(unsigned long address)
 	head.mapping = (unsigned long)BPF_CORE_READ(page, mapping);
 	head.type = BPF_CORE_READ(page, _mapcount.counter);
 	head.refcount = BPF_CORE_READ(page, _refcount.counter);
+	head.private = 0;
 	head.order = 0;
 	head.whole_mapped = false;
 	if (page_flag(head.flags, PG_head)) {
 		head.order = folio_order(address) & 31;
 		head.whole_mapped = folio_mapped_as_a_whole(address);
 	}
+}
+
+static __always_inline bool is_metadata(unsigned short owner)
+{
+	return owner != OWNER_NONE && owners[owner % SCAN_CHUNK_PAGES].magic == BDEVFS_MAGIC;
+}
+
+/* As the kernel asks before it drops them (buffer_busy(), fs/buffer.c); a journal holds some. */
+static __always_inline bool buffers_idle(unsigned long first)
+{
+	unsigned long buffer = first;
+
+	for (int i = 0; i < BUFFERS_MOST && buffer; i++) {
+		struct buffer_head *head = (void *)buffer;
+
+		if (BPF_CORE_READ(head, b_count.counter) ||
+		    BPF_CORE_READ(head, b_state) & (BUFFER_DIRTY | BUFFER_LOCKED))
+			return false;
+		buffer = (unsigned long)BPF_CORE_READ(head, b_this_page);
+		if (buffer == first)
+			return true;
+	}
+	return false;
 }
 
 /* From what head_read() found, and the page's own _mapcount. */
@@ -157,8 +186,10 @@ static __always_inline void page_describe(struct scan_page *out, unsigned long a
 		flags |= SCAN_MAPPED;
 	else if (head.refcount != explained)
 		flags |= SCAN_PINNED;
-	out->flags = flags;
 	out->owner = owner_of(head.mapping);
+	if (flags & SCAN_NOT_UPTODATE && is_metadata(out->owner) && buffers_idle(head.private))
+		flags |= SCAN_BUFFERS;
+	out->flags = flags;
 	/* Superpages of hugetlbfs are its pool's, not page cache. */
 	if (out->owner == OWNER_NONE ||
 	    owners[out->owner % SCAN_CHUNK_PAGES].magic == HUGETLBFS_MAGIC)
@@ -217,6 +248,7 @@ __noinline int page_visit(unsigned int i)
 		head.index = raw_long(at, page_index_offset());
 		head.type = raw_int(at, bpf_core_field_offset(struct page, _mapcount));
 		head.refcount = raw_int(at, bpf_core_field_offset(struct page, _refcount));
+		head.private = page_flag(head.flags, PG_private) ? raw_long(at, private_offset) : 0;
 		head.order = 0;
 		head.whole_mapped = false;
 		if (page_type_is_buddy(head.type))
@@ -314,6 +346,7 @@ static __always_inline bool peek_head(unsigned long folio)
 	head.index = raw_long(0, page_index_offset());
 	head.type = raw_int(0, bpf_core_field_offset(struct page, _mapcount));
 	head.refcount = raw_int(0, bpf_core_field_offset(struct page, _refcount));
+	head.private = 0;
 	head.order = 0;
 	head.whole_mapped = false;
 	if (page_flag(head.flags, PG_head)) {

@@ -35,7 +35,8 @@ enum scan_flag {
 	SCAN_UNEVICTABLE = 1 << 7,
 	SCAN_PINNED = 1 << 8, /* more references than cache, private data and mappings explain */
 	SCAN_NOT_UPTODATE = 1 << 9,
-	SCAN_BUFFERS = 1 << 10, /* or another file system's data of its own (PG_private) */
+	SCAN_BUFFERS =
+		1 << 10, /* of a page that is not up to date: metadata, and nobody holds them */
 };
 
 struct scan_page {
