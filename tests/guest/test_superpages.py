@@ -8,7 +8,7 @@ from test_limit import held, measured
 
 GROUPS = {
     "returned": {"dial_returned_bytes", "native_left_bytes"},
-    "found": {"reclaimable_found_ratio", "reclaimable_false", "reclaimable_went_ratio"},
+    "found": {"reclaimable_found_ratio", "reclaimable_went_ratio"},
     "given_back": {"killed_journaled", "killed_left_held", "killed_log_troubles"},
     "no_drift": {"drift_memtotal_bytes", "drift_memavailable_bytes"},
     "harmless": {"kernel_log_troubles"},
