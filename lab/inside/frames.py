@@ -3,7 +3,7 @@
 
 Looks before and after ARGS["agent"] does, and with ARGS["drop"] once more, when the kernel has dropped all that it can. Prints
 JSON, [before, what the agent said, after, the last]; of a look "reclaimable", the numbers of those that hold nothing but free pages
-and clean, unmapped page cache; "free", how many hold nothing; "empty", of those without page cache; "beside_own", of those
+and clean, unmapped page cache; "free", of those that hold nothing; "empty", of those without page cache; "beside_own", of those
 that would be reclaimable but for processes' memory, such as this one's; "spoiled", how many would be reclaimable but for SPOILERS_MAX
 pages at most that can be moved; "cache_pages", such cache anywhere, and "within_pages", in those superpages.
 """
@@ -44,14 +44,15 @@ def look(words):
 
 
 def look_at_all():
-    found = {"reclaimable": [], "free": 0, "empty": [], "beside_own": [], "spoiled": 0, "cache_pages": 0, "within_pages": 0}
+    found = {"reclaimable": [], "free": [], "empty": [], "beside_own": [], "spoiled": 0, "cache_pages": 0, "within_pages": 0}
     fd = os.open("/proc/kpageflags", os.O_RDONLY)
     number = 0
     while data := os.read(fd, PAGES * 8):
         words = memoryview(data).cast("Q").tolist()
         nothing, cache, movable = look(words)
         found["cache_pages"] += cache
-        found["free"] += nothing == PAGES
+        if nothing == PAGES:
+            found["free"].append(number)
         # Other than this process's own memory, which goes where there is room.
         if not any(flags & LRU and not flags & (ANON | SWAPBACKED | MMAP) for flags in set(words)):
             found["empty"].append(number)

@@ -13,7 +13,8 @@
 #define XA_DEPTH_MAX	12	   /* 64 bits of index in steps of 6, and the entry itself */
 #define HUGETLBFS_MAGIC 0x958458f6 /* linux/magic.h */
 
-/* Of the kernel's variable, set before the programs are loaded (loader_address()); 0: it has none. */
+/* Of the kernel's variable, set before the programs are loaded (loader_address()); 0: it has none.
+ */
 const volatile unsigned long vmemmap_base;
 
 static __always_inline unsigned long pages_base(void)

@@ -70,8 +70,7 @@ static struct {
 	unsigned long flags;
 	unsigned long mapping;
 	unsigned long index;
-	unsigned long private; /* of a page alone: its buffers; 0: it has none, or it is not known
-				*/
+	unsigned long private; /* of a page alone: its buffers; 0: none, or not known */
 	unsigned int type;
 	int refcount;
 	bool whole_mapped;

@@ -35,8 +35,7 @@ enum scan_flag {
 	SCAN_UNEVICTABLE = 1 << 7,
 	SCAN_PINNED = 1 << 8, /* more references than cache, private data and mappings explain */
 	SCAN_NOT_UPTODATE = 1 << 9,
-	SCAN_BUFFERS =
-		1 << 10, /* of a page that is not up to date: metadata, and nobody holds them */
+	SCAN_BUFFERS = 1 << 10, /* of metadata that is not up to date: nobody holds them */
 };
 
 struct scan_page {
