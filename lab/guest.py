@@ -364,6 +364,16 @@ class Guest:
         """What the host holds of the guest's memory: blocks of QEMU's memfds."""
         return sum(os.stat(path).st_blocks * 512 for path in self.ram_files().values())
 
+    def ram_mapped_bytes(self):
+        """What of the guest's memory is in the host's memory, and not in its swap: what QEMU has mapped of its memfds."""
+        total, ours = 0, False
+        for line in Path(f"/proc/{self.pid}/smaps").read_text().splitlines():
+            if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+                ours = "/memfd:" in line
+            elif ours and line.startswith("Rss:"):
+                total += int(line.split()[1]) * 1024
+        return total
+
     def storage_read_bytes(self):
         """What the kernel read from storage for this QEMU, read-ahead included."""
         text = Path(f"/proc/{self.pid}/io").read_text()

@@ -11,8 +11,8 @@ import zlib
 
 MAGIC, VERSION, HEADER = 0x01504750, 3, struct.Struct("<IHHQII")
 (WELCOME, HELLO, SCAN, DISK, FILE, EXTENTS, PAGES, SCAN_END, EVICT, RESULT, NAME, PATH, PING, PONG,
- ERROR, LIMIT, ASK, REPORT, FREE, FREED, HOLDS) = range(1, 22)
-CAN_SCAN, CAN_EVICT, CAN_NAME, CAN_LIMIT, CAN_HEAT, CAN_FREE, CAN_HINT, CLEARS, CLEARS_NOT = (1 << n for n in range(9))
+ ERROR, LIMIT, ASK, REPORT, FREE, FREED, HOLDS, TAKE, TAKEN) = range(1, 24)
+CAN_SCAN, CAN_EVICT, CAN_NAME, CAN_LIMIT, CAN_HEAT, CAN_FREE, CAN_HINT, CLEARS, CLEARS_NOT, CAN_TAKE = (1 << n for n in range(10))
 LIMIT_GUEST, LIMIT_OFF, LIMIT_BYTES, LIMIT_PERMILLE = range(4)
 HINTS = ("default", "none", "cache")
 NOTICES = ("none", "driver", "counter")
@@ -22,6 +22,7 @@ STATES = ("off", "under", "over", "braked", "kept", "cannot")
 BRAKES = ("none", "memory", "io", "refault", "quota")
 HEATS = ("none", "accessed", "get_pages")
 STEPS = ("free", "slab", "held", "superpage", "cold")
+UNTAKEN = ("none", "scarce", "time", "hugetlb", "pressure", "silence", "failed")
 STOPPED = ("done", "nothing_left", "time", "braked")
 NO_LIMIT = (1 << 64) - 1
 MAPPED, DIRTY, HOT, REFERENCED, HELD = (1 << n for n in range(5))
@@ -94,6 +95,18 @@ def holds(disk, runs, first=True):
     """runs: [(block, count)], ascending; disk: as Scan.disks has it."""
     return struct.pack("<16s32sII", disk["pci"].encode(), disk["serial"].encode(), int(first), len(runs)) + b"".join(
         struct.pack("<QQ", *run) for run in runs)
+
+
+def taken(superpages, runs=(), untaken="none"):
+    return struct.pack("<QII", superpages, UNTAKEN.index(untaken), len(runs)) + b"".join(struct.pack("<QQ", *run) for run in runs)
+
+
+def untaken(payload):
+    """A TAKEN: how many superpages are out of use, why fewer than wanted, and where: [(start, count)]."""
+    superpages, why, count = struct.unpack_from("<QII", payload)
+    runs = list(struct.iter_unpack("<QQ", payload[16:]))
+    assert len(runs) == count
+    return superpages, UNTAKEN[why], runs
 
 
 class Scan:
@@ -285,3 +298,7 @@ class Link:
 
     def hold(self, disk, runs, first=True):
         self.ask(HOLDS, holds(disk, runs, first), PONG)
+
+    def take(self, superpages, seconds=30):
+        """How many are out of use, why no more, and where."""
+        return untaken(self.ask(TAKE, struct.pack("<Q", superpages), TAKEN, seconds))

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Superpages by virtio-mem against pages by the balloon: how fast memory comes back to the host, and goes to the guest again;
+"""Superpages, by virtio-mem and by an agent, against pages by the balloon: how fast memory comes back to the host, and goes to the guest again;
 whether all comes back when somebody dies; and how many superpages could be given.
 
 The long form takes two and a half hours, the short one three and a half minutes: an hour of churn, and one of kills. `--seconds N`
 is, with `--part`, how often the part `drift` goes down and up, how often each is killed, or how long the churn takes.
 """
-from lab import stream, superpage_anew, superpage_dial, superpage_kills, superpage_list, superpage_native, superpage_times
+from lab import stream, superpage_anew, superpage_dial, superpage_kills, superpage_list, superpage_native, \
+    superpage_taken, superpage_times
 from lab.balloon_state import OPTIONS
 from lab.superpage_state import SIZES, Plugged
 
@@ -53,6 +54,7 @@ def run(lab, report, kernel):
     troubles += _with_guest(lab, report, kernel, [(superpage_dial.dial,)])
     with superpage_anew.huge_folder(lab.directory) as folder:
         troubles += _with_guest(lab, report, kernel, [(superpage_anew.anew,)], ram_folder=folder, **plain)
+    report.part(superpage_taken.taken, lab, report, kernel)
     report.part(superpage_list.reclaimable, lab, report, kernel)
     troubles += sum(_end(lab, report, name) for name in list(lab.guests))
     report.part(_killed, lab, report, kernel)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sets of 4 KiB blocks: of an image, or of a guest's disk. */
+/* Sets of 4 KiB blocks: of an image, or of a guest's disk; and of superpages of its memory. */
 #ifndef PAGEPACT_BASE_BLOCKSET_H
 #define PAGEPACT_BASE_BLOCKSET_H
 

@@ -201,6 +201,17 @@ static void print_unplugged(const struct ctl *ctl, const json_t *reply)
 		       size_of(ctl, reply, "unplugged_bytes", unplugged));
 }
 
+static void print_taken(const struct ctl *ctl, const json_t *reply)
+{
+	char taken[TEXT_SIZE_MAX], out[TEXT_SIZE_MAX];
+
+	if (json_integer_value(json_object_get(reply, "taken_bytes")) > 0)
+		printf("%s were given as superpages that its agent keeps out of use; the host "
+		       "paged %s out\n",
+		       size_of(ctl, reply, "taken_bytes", taken),
+		       size_of(ctl, reply, "paged_out_bytes", out));
+}
+
 static void print_reply(const struct ctl *ctl, const json_t *reply)
 {
 	char from[TEXT_SIZE_MAX], actual[TEXT_SIZE_MAX], asked[TEXT_SIZE_MAX], took[TEXT_SIZE_MAX];
@@ -227,6 +238,7 @@ static void print_reply(const struct ctl *ctl, const json_t *reply)
 	       limit_word(reply, "state"));
 	print_text("it ended with: ", json_object_get(reply, "reason"));
 	print_unplugged(ctl, reply);
+	print_taken(ctl, reply);
 	print_returned(ctl, reply);
 	print_notes(reply);
 }

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "guest/answer.h"
+#include "guest/taking.h"
 #include "guest/tend.h"
 
 #define IDLE_USEC (60 * USEC_PER_SEC)
@@ -202,6 +203,7 @@ static int agent_prepare(struct agent *a)
 		rough_probe(a);
 	tend_settings(a);
 	tend_slab(a);
+	taking_open(a);
 	return 0;
 }
 

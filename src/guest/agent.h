@@ -19,6 +19,7 @@
 #include "guest/heat.h"
 #include "guest/link.h"
 #include "guest/nodes.h"
+#include "guest/pool.h"
 #include "guest/rough.h"
 #include "guest/settings.h"
 #include "guest/shed.h"
@@ -63,6 +64,10 @@ struct agent {
 	uint64_t slab_usec; /* when empty slabs were given back last */
 	uint64_t slab_freed_bytes;
 	uint64_t slab_pressed_bytes;
+	struct pool pool;
+	uint64_t pool_usec;	    /* when it was looked whether it can stay, last; 0: not yet */
+	uint64_t pool_waited_usec;  /* tasks had waited for memory by then */
+	uint64_t pool_offered_usec; /* when the host was told of some last */
 
 	/* The census under way. */
 	bool scanning;

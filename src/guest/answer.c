@@ -12,6 +12,7 @@
 #include "guest/evict.h"
 #include "guest/free.h"
 #include "guest/report.h"
+#include "guest/taking.h"
 #include "guest/tend.h"
 #include "version.h"
 
@@ -71,6 +72,8 @@ static uint32_t capabilities(const struct agent *a)
 		can |= WIRE_CAN_HINT;
 	if (a->can_watch && watch_sensor(a->heat.watch) != WIRE_HEAT_NONE)
 		can |= WIRE_CAN_HEAT;
+	if (a->pool.fd >= 0)
+		can |= WIRE_CAN_TAKE;
 	return can | clears(a);
 }
 
@@ -91,7 +94,9 @@ int answer_hello(struct agent *a, uint64_t id)
 	if (uname(&u) == 0)
 		snprintf(h->kernel, sizeof(h->kernel), "%.63s", u.release);
 	snprintf(h->missing, sizeof(h->missing), "%s", a->missing);
-	return link_send(&a->link, WIRE_HELLO, id, sizeof(*h));
+	int r = link_send(&a->link, WIRE_HELLO, id, sizeof(*h));
+
+	return r < 0 ? r : taking_tell(a);
 }
 
 static int disk_tell(const struct wire_disk *disk, void *userdata)
@@ -265,6 +270,13 @@ static int held_answer(struct agent *a, uint64_t id, const struct wire_held *mes
 	return link_send(&a->link, WIRE_PONG, id, 0);
 }
 
+static int take_answer(struct agent *a, uint64_t id, const struct wire_take *order)
+{
+	if (a->pool.fd < 0)
+		return error_send(a, id, EOPNOTSUPP, "no superpages can be taken out of use here");
+	return taking_answer(a, id, order);
+}
+
 int answer_frame(struct agent *a, const struct wire_frame *frame)
 {
 	union wire_message m;
@@ -292,6 +304,8 @@ int answer_frame(struct agent *a, const struct wire_frame *frame)
 		return free_answer(a, frame->id, m.free);
 	case WIRE_HELD:
 		return held_answer(a, frame->id, m.held);
+	case WIRE_TAKE:
+		return take_answer(a, frame->id, m.take);
 	case WIRE_PING:
 		return link_send(&a->link, WIRE_PONG, frame->id, 0);
 	default:

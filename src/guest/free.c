@@ -41,9 +41,7 @@ static uint64_t cushion_pages(const struct node *n)
 	return share < CUSHION_PAGES ? share : CUSHION_PAGES;
 }
 
-/* What is free above the kernel's high watermarks, below which kswapd is at work, and the cushion.
- */
-static uint64_t spare_bytes(struct agent *a)
+uint64_t free_spare_bytes(struct agent *a)
 {
 	uint64_t spare = 0;
 
@@ -60,7 +58,7 @@ static uint64_t spare_bytes(struct agent *a)
 
 static void free_step(struct request *q)
 {
-	uint64_t spare = spare_bytes(q->agent);
+	uint64_t spare = free_spare_bytes(q->agent);
 
 	step_add(q, WIRE_STEP_FREE, spare < q->left_bytes ? spare : q->left_bytes);
 }

@@ -16,4 +16,8 @@
  */
 void free_bytes(struct agent *a, const struct wire_free *request, struct wire_freed *ret);
 
+/** free_spare_bytes() - what is free, and need not stay so: above the watermarks below which the
+ * kernel reclaims, and a cushion; the nodes are counted for it */
+uint64_t free_spare_bytes(struct agent *a);
+
 #endif

@@ -67,7 +67,7 @@ static void memory_fill(struct agent *a, struct wire_report *ret)
 	ret->balloon_bytes = pages_bytes(counts.balloon_pages);
 	ret->oom_kills = counts.oom_kills;
 	ret->alloc_stalls = counts.alloc_stalls;
-	rest = ret->balloon_bytes + ret->free_bytes +
+	rest = ret->balloon_bytes + a->pool.superpages * WIRE_SUPERPAGE_BYTES + ret->free_bytes +
 	       (ret->unmapped_bytes > unclean ? ret->unmapped_bytes - unclean : 0);
 	ret->needed_bytes = (ram > rest ? ram - rest : 0) + swapped_bytes();
 	if (ret->needed_bytes > ram)

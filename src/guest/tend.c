@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "guest/slab.h"
+#include "guest/taking.h"
 
 #define IDLE_USEC 60000000u
 /* Empty slab pages come slowly, and looking for them costs a read of /proc/slabinfo. */
@@ -214,6 +215,7 @@ static uint64_t minute_turn(struct agent *a, uint64_t now)
 		bound_emptied(&a->bound);
 	}
 	hint_again(a);
+	taking_again(a);
 	machine_refresh(a);
 	a->swept_usec = now;
 	return IDLE_USEC;
@@ -240,13 +242,14 @@ static void ahead_slab(struct agent *a, uint64_t now)
 	struct ahead *ahead = &a->ahead;
 	struct slab_result result = { 0 };
 
-	if (!a->settings.slab || (ahead->slab_usec && now - ahead->slab_usec < ahead->slab_wait_usec))
+	if (!a->settings.slab ||
+	    (ahead->slab_usec && now - ahead->slab_usec < ahead->slab_wait_usec))
 		return;
 	bool is_worth = slab_shrink("", SLAB_LEAST_BYTES, SLAB_CPU_USEC, &result) >= 0 &&
 			result.freed_bytes >= SLAB_LEAST_BYTES;
-	ahead->slab_wait_usec =
-		!is_worth && ahead->slab_usec ? earlier(2 * ahead->slab_wait_usec, SLAB_USEC)
-					      : IDLE_USEC;
+	ahead->slab_wait_usec = !is_worth && ahead->slab_usec
+					? earlier(2 * ahead->slab_wait_usec, SLAB_USEC)
+					: IDLE_USEC;
 	ahead->slab_usec = now;
 	a->slab_freed_bytes += result.freed_bytes;
 }
@@ -276,7 +279,7 @@ uint64_t tend_turn(struct agent *a, bool woken)
 {
 	uint64_t now = now_usec(), wait = earlier(host_turn(a, now), slab_turn(a, now));
 
-	wait = earlier(wait, minute_turn(a, now));
+	wait = earlier(earlier(wait, minute_turn(a, now)), taking_turn(a, now));
 	if (!a->can_watch) {
 		ahead_turn(a);
 		return earlier(earlier(wait, rough_turn(&a->rough)), rough_ahead(&a->rough));

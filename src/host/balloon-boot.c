@@ -58,7 +58,7 @@ static void on_migrate(struct qmp *qmp, const struct qmp_reply *reply, void *use
 	if (!is_answered(b, reply) || (reply->result == 0 && is_migrating(reply->value)) ||
 	    !b->kept || balloon_keep(b, b->entry.original_bytes, bytes) < 0)
 		return;
-	request.bytes = bytes;
+	request.bytes = bytes + balloon_taken_keep(b, bytes) * WIRE_SUPERPAGE_BYTES;
 	b->opening = dial_set(&b->dial, qmp, &request, on_opened, b) >= 0;
 }
 
@@ -125,6 +125,7 @@ void balloon_restarted(struct balloon *b)
 {
 	/* It may be another one's event. */
 	balloon_check(b);
+	b->taken_superpages = 0;
 	memset(b->boot_id, 0, sizeof(b->boot_id));
 	if (b->resize || b->kept)
 		balloon_guard_restart(&b->guard, b->untold_usec = now_usec(), b->wanted_bytes);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "host/balloons.h"
 #include "host/resize.h"
@@ -164,6 +165,7 @@ static void adopt(struct balloon *b, const struct journal_entry *entry)
 	if (memcmp(&now, entry, sizeof(now)) != 0 && entry_write(b, &now) >= 0 &&
 	    strcmp(now.vm, entry->vm) != 0)
 		(void)journal_remove(b->m->runtime_dir, entry->vm);
+	b->adopted_usec = now_usec();
 	b->wanted_bytes = entry->target_bytes;
 	b->guard.target_bytes = entry->target_bytes;
 	log_notice("%s: taken over from a daemon before this one: target %.1f MiB, originally "
@@ -258,6 +260,9 @@ static void replaced(struct balloon *b)
 		resize_replaced(b->resize);
 	b->kept = false;
 	b->wanted_bytes = 0;
+	b->taken_superpages = 0;
+	b->take = take_free(b->take);
+	vm_taken_forget(b->vm);
 	b->untold_usec = 0;
 	b->guard = (struct balloon_guard){ 0 };
 	b->open_due = false;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "host/call-vm.h"
+#include "host/take.h"
 
 #define TIMEOUT_SEC_MAX 86400
 
@@ -67,12 +68,16 @@ static int request_read(struct call *call, json_t *p, struct resize_request *ret
 static const char *obstacle(const struct vm *vm, const struct resize_request *request)
 {
 	const struct inventory *inv = vm->inventory;
+	bool can_take = request->by == BALLOON_BY_SUPERPAGES && !inv->virtio_mems.n;
+	const char *why = can_take ? take_obstacle(vm) : NULL;
 	bool unplugs = virtio_mems_movable(&inv->virtio_mems) && request->by != BALLOON_BY_PAGES &&
 		       request->cache != BALLOON_CACHE_ONLY;
 
 	if (!inv->balloon)
 		return "it has no balloon: start it with a virtio-balloon device";
-	if (request->by == BALLOON_BY_SUPERPAGES && !unplugs)
+	if (why)
+		return why;
+	if (request->by == BALLOON_BY_SUPERPAGES && !unplugs && !can_take)
 		return "it has no virtio-mem device that could give superpages: start it with "
 		       "-device virtio-mem-pci,id=..., or use --by=pages";
 	if (inv->vfio && !unplugs)
@@ -113,6 +118,7 @@ const char *balloon_refusal(const struct balloon *b, const struct resize_request
 
 static void begin(struct balloon *b, struct call *call, const struct resize_request *request)
 {
+	const char *why;
 	int r;
 
 	if (b->resize) {
@@ -136,6 +142,11 @@ static void begin(struct balloon *b, struct call *call, const struct resize_requ
 			   "%s was restarted, and has not told its size since: try again in a "
 			   "moment",
 			   b->vm->config.name);
+		return;
+	}
+	why = balloon_taken_busy(b);
+	if (why) {
+		call_error(call, "busy", "%s: %s: try again in a moment", b->vm->config.name, why);
 		return;
 	}
 	r = resize_start(b, call, request);

@@ -49,16 +49,17 @@ static const char *evictor(const struct balloon_result *r)
 json_t *balloon_result_json(const struct balloon_result *r)
 {
 	json_t *plain = json_pack(
-		"{ss? so sI so so so sI so ss ss ss sb ss? ss sI sI so si sI sb so}", "vm", r->vm,
-		"order", r->order ? json_integer((json_int_t)r->order) : json_null(), "asked_bytes",
-		(json_int_t)r->asked_bytes, "original_bytes", known(r->original_bytes),
-		"from_bytes", known(r->from_bytes), "actual_bytes", known(r->actual_bytes),
-		"target_bytes", (json_int_t)r->target_bytes, "floor_bytes", known(r->floor.bytes),
-		"floor_source", balloon_floor_name(r->floor.source), "cache",
+		"{ss? so sI so so so sI so ss ss ss sb ss? ss sI sI sI sI so si sI sb so}", "vm",
+		r->vm, "order", r->order ? json_integer((json_int_t)r->order) : json_null(),
+		"asked_bytes", (json_int_t)r->asked_bytes, "original_bytes",
+		known(r->original_bytes), "from_bytes", known(r->from_bytes), "actual_bytes",
+		known(r->actual_bytes), "target_bytes", (json_int_t)r->target_bytes, "floor_bytes",
+		known(r->floor.bytes), "floor_source", balloon_floor_name(r->floor.source), "cache",
 		balloon_cache_name(r->cache), "by", balloon_by_name(r->by), "agent", r->agent,
 		"state", r->dry_run ? NULL : balloon_state_name(r->state), "reason", r->reason,
 		"evicted_bytes", (json_int_t)r->evicted_bytes, "unplugged_bytes",
-		(json_int_t)r->unplugged_bytes, "host_returned_bytes",
+		(json_int_t)r->unplugged_bytes, "taken_bytes", (json_int_t)r->taken_bytes,
+		"paged_out_bytes", (json_int_t)r->paged_out_bytes, "host_returned_bytes",
 		r->returned_known ? json_integer((json_int_t)r->returned_bytes) : json_null(),
 		"steps", (int)r->steps, "usec", (json_int_t)r->usec, "dry_run", r->dry_run, "notes",
 		r->notes ? json_deep_copy(r->notes) : json_array());
@@ -94,6 +95,11 @@ void balloon_result_lines(const struct balloon_result *r, json_t *lines)
 	if (r->unplugged_bytes)
 		lines_add(lines, "%.1f MiB were given as superpages, by virtio-mem.",
 			  MIB(r->unplugged_bytes));
+	if (r->taken_bytes)
+		lines_add(lines,
+			  "%.1f MiB were given as superpages that its agent keeps out of use; the "
+			  "host paged %.1f MiB out.",
+			  MIB(r->taken_bytes), MIB(r->paged_out_bytes));
 	if (r->returned_known)
 		lines_add(lines, "The host sees %.1f MiB returned.", MIB(r->returned_bytes));
 	lines_add(lines, "It ended with: %s: %s.", balloon_state_name(r->state), r->reason);

@@ -15,6 +15,8 @@
  * @target_bytes: that QEMU has now, if it was ours to set; else 0
  * @agent: one was asked to evict
  * @unplugged_bytes: of what went, by virtio-mem
+ * @taken_bytes: of what went, in superpages that its agent keeps out of use
+ * @paged_out_bytes: of those, what the host had paged out, by its own account
  * @returned_bytes: by the host's own account, if @returned_known
  * @steps: targets set towards what was asked for; of a dry run: that would be
  * @notes: strings, or NULL
@@ -29,7 +31,7 @@ struct balloon_result {
 	bool agent;
 	enum balloon_state state;
 	char reason[BALLOON_REASON_MAX];
-	uint64_t evicted_bytes, unplugged_bytes;
+	uint64_t evicted_bytes, unplugged_bytes, taken_bytes, paged_out_bytes;
 	bool returned_known;
 	uint64_t returned_bytes;
 	unsigned steps;

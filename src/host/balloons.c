@@ -88,6 +88,7 @@ void balloons_forget(struct manager *m, struct vm *vm)
 		return;
 	*at = b->next;
 	resize_free(b->resize);
+	take_free(b->take);
 	command_cancel(b);
 	balloon_result_free(b->last);
 	free(b);
@@ -117,14 +118,18 @@ static bool is_given_back(const struct balloon *b, uint64_t actual)
 	       !b->guard.restarted_usec && !b->untold_usec && !b->open_due;
 }
 
-static void owner_see(struct balloon *b, uint64_t actual)
+/* @all: with what its agent keeps out of use, of which QEMU knows nothing */
+static void owner_see(struct balloon *b, uint64_t all)
 {
 	const struct inventory *inv = b->vm->inventory;
-	uint64_t target = b->guard.target_bytes;
+	uint64_t target = b->guard.target_bytes, actual = balloon_size(b, all);
 	enum balloon_owner owner;
 
 	/* Who it is lent to gives memory back. */
-	if (b->resize || !b->kept || b->vm->qmp_lent || (inv && actual > inventory_most_bytes(inv)))
+	if (b->resize || !b->kept || b->vm->qmp_lent || (inv && all > inventory_most_bytes(inv)))
+		return;
+	/* What its agent keeps has changed, or is not known: the next tick sees to it. */
+	if (balloon_taken_busy(b))
 		return;
 	if (is_given_back(b, actual)) {
 		balloon_release(b);
@@ -250,6 +255,7 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *userdata)
 		if (!b)
 			continue;
 		balloon_check(b);
+		balloon_taken_tick(b, now);
 		if (!balloon_boot_tick(b, now))
 			watch(b, now);
 	}

@@ -23,6 +23,7 @@
 
 #include "host/dial.h"
 #include "host/manager.h"
+#include "host/take.h"
 #include "policy/balloon-guard.h"
 
 struct resize;
@@ -39,6 +40,8 @@ struct resize;
  * @resize: the one under way, or NULL
  * @last: how the last one ended, or NULL
  * @untold_usec: when the guest was restarted, if it has not told its size since; else 0
+ * @adopted_usec: when its entry was taken over from a daemon before this one; 0: it was not
+ * @taken_superpages: that we left out of its use; @is_taking: a resize has more taken
  * @mems: its virtio-mem devices, as a resize saw them before it changed any
  * @blocked: why nothing can be written into the journal about it, so that it cannot be resized; ""
  */
@@ -55,6 +58,9 @@ struct balloon {
 	struct resize *resize;
 	struct balloon_result *last;
 	uint64_t untold_usec;
+	uint64_t adopted_usec;
+	uint64_t taken_superpages;
+	bool is_taking;
 	struct journal_mems mems;
 	char blocked[BALLOON_REASON_MAX * 2];
 
@@ -64,6 +70,8 @@ struct balloon {
 	struct qmp *qmp;
 	uint64_t command;
 	struct dial dial;
+	struct take *take; /* beside a resize; or NULL */
+	uint64_t take_again_usec;
 	uint64_t watched_bytes; /* the balloon's size, while the devices are asked about */
 	bool open_due;		/* a target is to be set, for its boot */
 	uint64_t open_bytes;
@@ -129,6 +137,19 @@ int balloon_keep_stats(struct balloon *b, uint64_t original_bytes, const char *p
  * QEMU removes one only when nothing is plugged in: what it had once is not owed any more.
  */
 void balloon_prune(struct balloon *b, const struct virtio_mems *now);
+
+/* balloon-taken.c: superpages that its agent keeps out of use, of which QEMU knows nothing. */
+/** balloon_taken_tick() - each second: see to those that were lost, and to those that are too many
+ */
+void balloon_taken_tick(struct balloon *b, uint64_t now);
+/** balloon_taken_busy() - why no resize can begin yet; or NULL */
+const char *balloon_taken_busy(const struct balloon *b);
+/** balloon_taken() - how many of them are of our asking: they count in the guest's size */
+uint64_t balloon_taken(const struct balloon *b);
+/** balloon_size() - a guest's size, of what it has by QEMU's account */
+uint64_t balloon_size(const struct balloon *b, uint64_t all);
+/** balloon_taken_keep() - how many may stay out of use at a size: pages come back first */
+uint64_t balloon_taken_keep(const struct balloon *b, uint64_t bytes);
 
 /** balloon_is_untold() - QEMU's account of the size is of before the guest was restarted */
 bool balloon_is_untold(const struct balloon *b);

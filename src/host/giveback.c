@@ -128,6 +128,8 @@ static int guest_add(struct giveback *g, struct vm *vm)
 	if (b && !g->m->dry_run)
 		balloon_check(b);
 	entry = balloons_kept(g->m, vm);
+	if (g->one || !is_leaving(vm))
+		vm_take_back(vm);
 	if (!entry)
 		return 0;
 	/* Who is detached is asked itself, and waited for: nobody would know of it any more. */

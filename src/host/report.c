@@ -11,6 +11,7 @@
 #include "host/cache-limit.h"
 #include "host/hint.h"
 #include "host/set-up.h"
+#include "host/take.h"
 #include "policy/duplicates.h"
 #include "version.h"
 
@@ -110,12 +111,14 @@ static uint64_t size_bytes(const struct manager *m, const struct vm *vm)
 {
 	const struct journal_entry *kept = balloons_kept(m, vm);
 	const struct virtio_mems *mems = &vm->inventory->virtio_mems;
+	uint64_t taken = vm_taken_bytes(vm), bytes;
 	struct journal_mems first;
 	struct plugged plugged;
 
 	dial_first(mems, &first);
 	dial_plugged(kept ? &kept->mems : &first, mems, &plugged);
-	return vm->inventory->balloon_bytes + plugged_bytes(&plugged);
+	bytes = vm->inventory->balloon_bytes + plugged_bytes(&plugged);
+	return bytes > taken ? bytes - taken : 0;
 }
 
 static json_t *balloon_json(const struct manager *m, const struct vm *vm)
@@ -131,11 +134,12 @@ static json_t *balloon_json(const struct manager *m, const struct vm *vm)
 	n = balloon_notes(inv, notes);
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(lines, json_string(notes[i]));
-	json = json_pack("{so so sI so}", "bytes",
+	json = json_pack("{so so sI sI so}", "bytes",
 			 inv->balloon ? json_integer((json_int_t)inv->balloon_bytes) : json_null(),
 			 "size_bytes",
 			 inv->balloon ? json_integer((json_int_t)size_bytes(m, vm)) : json_null(),
-			 "memory_bytes", (json_int_t)inv->memory_bytes, "notes", lines);
+			 "taken_bytes", (json_int_t)vm_taken_bytes(vm), "memory_bytes",
+			 (json_int_t)inv->memory_bytes, "notes", lines);
 	(void)json_object_update_new(json, balloons_json(m, vm));
 	return json;
 }
@@ -180,6 +184,11 @@ static json_t *duplicate_json(const struct manager *m, const struct vm *vm)
 	return json_integer(bytes(d.duplicate));
 }
 
+static enum set_up set_up(const struct vm *vm)
+{
+	return set_up_of(vm->inventory, !take_obstacle(vm));
+}
+
 static json_t *vm_json(const struct manager *m, struct vm *vm)
 {
 	const struct inventory *inv = vm->inventory;
@@ -198,7 +207,7 @@ static json_t *vm_json(const struct manager *m, struct vm *vm)
 		"host_resident_bytes", held ? json_integer((json_int_t)resident) : json_null(),
 		"balloon_bytes",
 		inv && inv->balloon ? json_integer((json_int_t)inv->balloon_bytes) : json_null(),
-		"set_up", inv ? set_up_name(set_up_of(inv)) : NULL, "balloon", balloon_json(m, vm),
+		"set_up", inv ? set_up_name(set_up(vm)) : NULL, "balloon", balloon_json(m, vm),
 		"virtio_mem", virtio_mems_json(inv), "agent", agent_json(vm), "census",
 		vm->scan ? census_json(vm->scan) : json_null(), "duplicate_bytes",
 		duplicate_json(m, vm), "cache_limit", cache_limit_json(vm), "hint", hint_json(vm),
@@ -239,7 +248,7 @@ static json_t *set_ups_json(const struct manager *m)
 	for (size_t i = 0; i < m->n_vms; i++) {
 		const struct vm *vm = m->vms[i];
 
-		guests[set_up_of(vm->inventory)]++;
+		guests[set_up(vm)]++;
 		clearing += vm->inventory && clears(vm) == WIRE_CLEARS;
 	}
 	for (size_t i = 0; i < SET_UPS; i++)

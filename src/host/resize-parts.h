@@ -7,6 +7,7 @@
 #include "host/freeing.h"
 #include "host/hold.h"
 #include "host/resize.h"
+#include "host/take.h"
 
 struct resize {
 	struct balloon *b;
@@ -37,6 +38,7 @@ struct resize {
 	bool has_mems;
 	bool balloon_known; /* as QEMU told it last, without what is plugged in */
 	uint64_t balloon_bytes;
+	uint64_t all_bytes;   /* by QEMU's account */
 	uint64_t other_bytes; /* plugged in, and not counted in the guest's size */
 	bool is_set_lost;     /* the answer is: it is to be set again */
 
@@ -57,7 +59,15 @@ struct resize {
 	uint64_t evicted_bytes;	   /* by all */
 	bool evicted;
 
+	/* resize-take.c */
+	struct take *take;	  /* under way, or NULL */
+	uint64_t take_asked;	  /* by the one under way, or the last */
+	bool take_cut;		  /* one ended before its time */
+	uint64_t take_superpages; /* of the target that is to be set: in all; 0: none are taken */
+	uint64_t paged_out_bytes; /* by all */
+
 	uint64_t lacking_bytes; /* unplugged when it began */
+	uint64_t first_taken_bytes;
 	bool host_first_known;
 	uint64_t host_first_bytes;
 	uint64_t order;
@@ -84,8 +94,10 @@ void resize_poll(struct resize *r);
 /**
  * resize_set() - ask whether QEMU migrates, write the journal, set a target
  * @unplug: as in struct dial_request, or NULL
+ * @take: in place of that: so many superpages are to be out of use, in all; 0: none are taken, and
+ *	those that are too many for the target are given back
  */
-void resize_set(struct resize *r, uint64_t bytes, const struct journal_mem *unplug);
+void resize_set(struct resize *r, uint64_t bytes, const struct journal_mem *unplug, uint64_t take);
 /** resize_is_asking() - whether an answer of QEMU's is awaited */
 bool resize_is_asking(const struct resize *r);
 /** resize_set_again() - where its answer was lost. Return: whether it was. */
@@ -104,6 +116,15 @@ bool resize_stats_end(struct resize *r);
 void resize_evict(struct resize *r, uint64_t bytes);
 void resize_evict_look(struct resize *r, uint64_t now);
 void resize_evict_end(struct resize *r);
+
+/* resize-take.c */
+/** resize_take() - have so many superpages out of use, in all */
+void resize_take(struct resize *r, uint64_t superpages);
+/** resize_taken_see() - whether more can be taken, and whether some were lost */
+void resize_taken_see(struct resize *r);
+/** resize_taken_lost() - some are in use again that nobody was asked to give back */
+bool resize_taken_lost(const struct resize *r);
+void resize_take_end(struct resize *r);
 
 /* resize-reply.c */
 void resize_progress(struct resize *r);

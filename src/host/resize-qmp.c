@@ -74,8 +74,9 @@ static void balloon_see(struct resize *r, int64_t actual)
 static void size_see(struct resize *r)
 {
 	r->seen.actual_known = r->balloon_known;
+	r->all_bytes = r->balloon_bytes + plugged_bytes(&r->seen.plugged);
 	if (r->balloon_known)
-		r->seen.actual_bytes = r->balloon_bytes + plugged_bytes(&r->seen.plugged);
+		r->seen.actual_bytes = balloon_size(r->b, r->all_bytes);
 	resize_polled(r);
 }
 
@@ -198,7 +199,7 @@ static void on_set(struct dial *dial, const struct qmp_reply *reply, void *userd
 		return;
 	}
 	/* Larger, where blocks come back: that is what the guest is to have. */
-	if (!r->unplug.id[0] && dial->request.bytes > r->set_bytes) {
+	if (!r->unplug.id[0] && r->has_mems && dial->request.bytes > r->set_bytes) {
 		r->set_bytes = dial->request.bytes;
 		(void)balloon_keep(r->b, r->goal.original_bytes, r->set_bytes);
 	}
@@ -209,17 +210,43 @@ static void on_set(struct dial *dial, const struct qmp_reply *reply, void *userd
 		resize_set_done(r);
 }
 
+/*
+ * Superpages that are in use again are not made up for by pages. Return: whether the target is to
+ * be set all the same.
+ */
+static bool lost_see(struct resize *r)
+{
+	uint64_t lost = r->b->taken_superpages - r->vm->taken_superpages;
+
+	if (!r->is_ending) {
+		/* An agent that has just greeted is about to tell. */
+		r->is_set_lost = !r->vm->taken_told;
+		resize_decide(r);
+		return false;
+	}
+	r->set_bytes += lost * WIRE_SUPERPAGE_BYTES;
+	if (r->set_bytes > r->goal.original_bytes)
+		r->set_bytes = r->goal.original_bytes;
+	r->end.bytes = r->set_bytes;
+	r->b->taken_superpages = r->vm->taken_superpages;
+	return true;
+}
+
 static void target_set(struct resize *r)
 {
 	struct dial_request request = { .entry = &r->b->entry,
 					.command_usec = BALLOON_COMMAND_USEC };
+	uint64_t keep;
 	int e = qemu_check(r);
 
 	/* A guest that boots meanwhile has its original size, and keeps it. */
 	if (r->seen.restarted && r->set_bytes < r->goal.original_bytes) {
 		r->set_bytes = r->end.bytes = r->goal.original_bytes;
 		r->unplug.id[0] = '\0';
+		r->take_superpages = 0;
 	}
+	if (e >= 0 && resize_taken_lost(r) && !lost_see(r))
+		return;
 	if (e >= 0)
 		e = balloon_keep(r->b, r->goal.original_bytes, r->set_bytes);
 	if (e == -ESTALE)
@@ -234,7 +261,16 @@ static void target_set(struct resize *r)
 		set_failed(r, "the journal cannot be written");
 		return;
 	}
-	request.bytes = r->set_bytes;
+	if (r->take_superpages) {
+		resize_take(r, r->take_superpages);
+		resize_set_done(r);
+		return;
+	}
+	/* One that was cut short may not be paged out, nor answered for. */
+	keep = balloon_taken_keep(r->b, r->set_bytes);
+	if (keep < r->vm->taken_superpages || r->take_cut)
+		resize_take(r, keep);
+	request.bytes = r->set_bytes + keep * WIRE_SUPERPAGE_BYTES;
 	request.unplug = r->unplug;
 	if (dial_set(&r->dial, r->vm->qmp, &request, on_set, r) < 0)
 		set_lost(r);
@@ -276,9 +312,10 @@ static void set_begin(struct resize *r)
 		set_lost(r);
 }
 
-void resize_set(struct resize *r, uint64_t bytes, const struct journal_mem *unplug)
+void resize_set(struct resize *r, uint64_t bytes, const struct journal_mem *unplug, uint64_t take)
 {
 	r->set_bytes = bytes;
+	r->take_superpages = take;
 	r->unplug = unplug ? *unplug : (struct journal_mem){ 0 };
 	r->former_bytes = r->b->kept ? balloon_target(r->b) : r->goal.original_bytes;
 	set_begin(r);

@@ -14,7 +14,7 @@ static const char *stage(const struct resize *r)
 	case BALLOON_PHASE_EVICT:
 		return "evict";
 	case BALLOON_PHASE_STEP:
-		return r->run.is_unplugging ? "unplug" : "inflate";
+		return r->run.is_unplugging ? "unplug" : r->run.is_taking ? "take" : "inflate";
 	case BALLOON_PHASE_GROW:
 		return "deflate";
 	case BALLOON_PHASE_CALM:
@@ -73,6 +73,13 @@ static uint64_t unplugged(const struct resize *r)
 	return lacking > r->lacking_bytes ? lacking - r->lacking_bytes : 0;
 }
 
+static uint64_t taken(const struct resize *r)
+{
+	uint64_t now = vm_taken_bytes(r->vm);
+
+	return now > r->first_taken_bytes ? now - r->first_taken_bytes : 0;
+}
+
 static struct balloon_result result_of(struct resize *r)
 {
 	struct balloon_result result = {
@@ -90,6 +97,8 @@ static struct balloon_result result_of(struct resize *r)
 		.state = r->is_ending ? r->end.state : BALLOON_RUNNING,
 		.evicted_bytes = r->evicted_bytes,
 		.unplugged_bytes = unplugged(r),
+		.taken_bytes = taken(r),
+		.paged_out_bytes = r->paged_out_bytes,
 		.steps = r->run.steps,
 		.usec = now_usec() - r->started_usec,
 		.dry_run = r->request.dry_run,

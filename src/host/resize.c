@@ -49,6 +49,7 @@ struct resize *resize_free(struct resize *r)
 	vm_hint_meanwhile(r->vm, WIRE_HINT_GUEST);
 	resize_command_cancel(r);
 	resize_evict_end(r);
+	resize_take_end(r);
 	sd_event_source_disable_unref(r->timer);
 	json_decref(r->notes);
 	free(r);
@@ -140,6 +141,10 @@ static void see(struct resize *r, uint64_t now)
 	s->report = report_of(r);
 	reporting_see(r, now);
 	s->can_evict = r->vm->agent == VM_AGENT_LIVE && (r->vm->hello.capabilities & WIRE_CAN_FREE);
+	/* What the agent keeps may have changed since QEMU was asked. */
+	if (s->actual_known)
+		s->actual_bytes = balloon_size(r->b, r->all_bytes);
+	resize_taken_see(r);
 	s->evict_done = r->evicted;
 	s->evict_bytes = r->freed.step_bytes[WIRE_STEP_FREE] + freeing_bytes(&r->freed);
 	s->migrating = s->migrating || (inv && inv->migrating);
@@ -184,9 +189,10 @@ static void end_begin(struct resize *r, enum balloon_phase phase)
 	r->is_ending = true;
 	r->settle_until_usec = now_usec() + RULES->settle_usec;
 	resize_evict_end(r);
+	resize_take_end(r);
 	refusal_see(r, phase);
 	if (r->end.set)
-		resize_set(r, r->end.bytes, NULL);
+		resize_set(r, r->end.bytes, NULL, 0);
 	else
 		resize_end_now(r);
 }
@@ -199,7 +205,10 @@ static void set(struct resize *r, const struct balloon_next *next)
 	struct journal_mem unplug = { 0 };
 
 	if (!next->unplug_bytes || !d) {
-		resize_set(r, next->bytes, NULL);
+		resize_set(r, next->bytes, NULL,
+			   next->take_bytes
+				   ? balloon_taken(r->b) + next->take_bytes / WIRE_SUPERPAGE_BYTES
+				   : 0);
 		return;
 	}
 	unplug = first->devices[d->index];
@@ -207,7 +216,7 @@ static void set(struct resize *r, const struct balloon_next *next)
 	/* Somebody may have asked it for less already. */
 	if (unplug.requested_bytes > d->requested_bytes)
 		unplug.requested_bytes = d->requested_bytes;
-	resize_set(r, next->bytes, &unplug);
+	resize_set(r, next->bytes, &unplug, 0);
 }
 
 void resize_decide(struct resize *r)
@@ -249,6 +258,7 @@ void resize_fail(struct resize *r, const char *reason)
 	r->is_ending = true;
 	r->settle_until_usec = now_usec();
 	resize_evict_end(r);
+	resize_take_end(r);
 	resize_end_now(r);
 }
 
@@ -282,6 +292,8 @@ static uint64_t whole_blocks(struct resize *r, uint64_t original, uint64_t wante
 		whole = plugged_whole_bytes(&r->seen.plugged, original, wanted);
 	else if (fullest)
 		whole = actual - (actual - wanted) / fullest->block_bytes * fullest->block_bytes;
+	else
+		whole = actual - (actual - wanted) / WIRE_SUPERPAGE_BYTES * WIRE_SUPERPAGE_BYTES;
 	if (whole != wanted)
 		resize_note(r, "by superpages it goes by whole blocks: %.1f MiB in place of %.1f",
 			    (double)whole / (1 << 20), (double)wanted / (1 << 20));
@@ -342,6 +354,7 @@ static void begin(struct resize *r)
 	}
 	r->is_begun = true;
 	r->lacking_bytes = plugged_lacking_bytes(&r->seen.plugged);
+	r->first_taken_bytes = vm_taken_bytes(r->vm);
 	r->host_first_known = vm_resident_bytes(r->vm, &r->host_first_bytes) >= 0;
 	if (!r->host_first_known)
 		resize_note(r,
@@ -387,7 +400,7 @@ static void ending_look(struct resize *r, uint64_t now)
 {
 	if (resize_is_asking(r))
 		return;
-	if (!is_settled(r) && now < r->settle_until_usec)
+	if ((!is_settled(r) || r->take) && now < r->settle_until_usec)
 		resize_poll(r);
 	else if (!resize_stats_end(r))
 		resize_reply(r);

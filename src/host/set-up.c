@@ -10,9 +10,13 @@ static const struct {
 } set_ups[SET_UPS] = {
 	[SET_UP_SUPERPAGES] = { "superpages",
 				"memory comes back as whole superpages (virtio-mem)" },
+	[SET_UP_AGENT] = { "agent",
+			   "memory comes back as whole superpages that the agent keeps out of use, "
+			   "and the host pages out; a virtio-mem device would need no swap" },
 	[SET_UP_REPORTING] = { "reporting",
 			       "what is freed comes back by free page reporting, by and by; a "
-			       "virtio-mem device would give whole superpages at once" },
+			       "virtio-mem device would give whole superpages at once, as would "
+			       "an agent with swap on the host" },
 	[SET_UP_PAGES] = { "pages",
 			   "memory comes back by the balloon alone, in pages of 4 KiB; "
 			   "free-page-reporting=on would bring back what is freed, a virtio-mem "
@@ -23,7 +27,7 @@ static const struct {
 			  "device beside it; not where memory is encrypted" },
 };
 
-enum set_up set_up_of(const struct inventory *inventory)
+enum set_up set_up_of(const struct inventory *inventory, bool can_take)
 {
 	if (!inventory)
 		return SET_UPS;
@@ -34,6 +38,8 @@ enum set_up set_up_of(const struct inventory *inventory)
 		return SET_UP_SUPERPAGES;
 	if (inventory->vfio)
 		return SET_UP_NONE;
+	if (can_take && !inventory->virtio_mems.n)
+		return SET_UP_AGENT;
 	return inventory->free_page_reporting ? SET_UP_REPORTING : SET_UP_PAGES;
 }
 

@@ -7,10 +7,10 @@
 #include "base/log.h"
 #include "host/vm.h"
 
-#define RETRY_USEC	 2000000ULL
-#define PING_USEC	 10000000ULL
-#define GREET_USEC	 1000000ULL /* an agent may start long after the guest's port was opened */
-#define SILENT_USEC	 30000000ULL
+#define RETRY_USEC  2000000ULL
+#define PING_USEC   10000000ULL
+#define GREET_USEC  1000000ULL /* an agent may start long after the guest's port was opened */
+#define SILENT_USEC 30000000ULL
 /* An agent answers pings while it scans, between two chunks. */
 #define SCAN_PING_USEC	 3000000ULL
 #define SCAN_SILENT_USEC 15000000ULL
@@ -53,16 +53,20 @@ static void ask_finish(struct vm *vm, int result, const union wire_message *m)
 {
 	vm_result_fn *result_done = vm->result_done;
 	vm_freed_fn *freed_done = vm->freed_done;
+	vm_taken_fn *taken_done = vm->taken_done;
 	vm_path_fn *path_done = vm->path_done;
 
 	vm->result_done = NULL;
 	vm->freed_done = NULL;
+	vm->taken_done = NULL;
 	vm->path_done = NULL;
 	vm->ask_id = 0;
 	if (result_done)
 		result_done(vm, result, m ? m->result : NULL, vm->ask_userdata);
 	if (freed_done)
 		freed_done(vm, result, m ? m->freed : NULL, vm->ask_userdata);
+	if (taken_done)
+		taken_done(vm, result, m ? m->taken : NULL, vm->ask_userdata);
 	if (path_done)
 		path_done(vm, m ? -m->path->status : result, m ? m->path->path : "",
 			  m ? m->path->length : 0, vm->ask_userdata);
@@ -85,15 +89,26 @@ void vm_agent_interrupt(struct vm *vm, const char *why)
 	vm->interruption = why;
 }
 
+/* QEMU's word goes before the guest's. */
+static uint64_t ram_pages(const struct vm *vm)
+{
+	return vm->inventory && vm->inventory->memory_bytes
+		       ? vm->inventory->memory_bytes / WIRE_BLOCK_BYTES
+		       : vm->hello.ram_pages;
+}
+
 static void on_hello(struct vm *vm, uint64_t id, const struct wire_hello *hello)
 {
-	/* A new agent knows nothing of what the one before was asked. */
+	/* A new agent knows nothing of what the one before was asked, and has nothing of it. */
+	vm_taken_forget(vm);
 	if (id != LINK_WELCOME_ID)
 		agent_give_up(vm, -EINTR, "the agent was started anew");
 	if (memcmp(vm->hello.boot_id, hello->boot_id, sizeof(hello->boot_id)) != 0)
 		vm_agent_forget(vm);
 	/* Its counters begin anew, and it knows no limit but the guest's own. */
 	vm->report_usec = vm->report_id = vm->held_usec = 0;
+	vm->untaken = WIRE_UNTAKEN_NONE;
+	vm->taken_told = !(hello->capabilities & WIRE_CAN_TAKE);
 	vm->hello = *hello;
 	vm->greeted = true;
 	if (hello->version != WIRE_VERSION) {
@@ -132,6 +147,30 @@ static void on_scan_message(struct vm *vm, uint16_t type, const union wire_messa
 		vm->scan = vm->scan_next;
 		vm->scan_next = NULL;
 		scan_finish(vm, 0, "");
+	}
+}
+
+/* Of what it gave back by itself nobody waits for an answer. */
+static void on_taken(struct vm *vm, uint64_t id, const union wire_message *m)
+{
+	const struct wire_taken *taken = m->taken;
+
+	/* What the guest told before it was reset is not true any more. */
+	if (vm->interruption)
+		return;
+	if (taken->superpages * WIRE_SUPERPAGE_BYTES >= ram_pages(vm) * WIRE_BLOCK_BYTES) {
+		agent_state(vm, VM_AGENT_BAD, "claims to have more out of use than it has");
+		vm->link_closed = true;
+		return;
+	}
+	vm_taken_see(vm, taken);
+	if (vm->taken_done && id == vm->ask_id) {
+		ask_finish(vm, 0, m);
+	} else if (!id && taken->untaken) {
+		vm->untaken = taken->untaken;
+		log_debug("%s: %llu superpages are out of its use: it gave others back: %s",
+			  vm->config.name, (unsigned long long)taken->superpages,
+			  wire_untaken_name(taken->untaken));
 	}
 }
 
@@ -174,6 +213,9 @@ static void on_message(uint16_t type, uint64_t id, const union wire_message *m, 
 	case WIRE_FREED:
 		if (vm->freed_done && id == vm->ask_id)
 			ask_finish(vm, 0, m);
+		break;
+	case WIRE_TAKEN:
+		on_taken(vm, id, m);
 		break;
 	case WIRE_PATH:
 		if (vm->path_done && id == vm->ask_id)
@@ -306,14 +348,6 @@ void vm_agent_done(struct vm *vm)
 	vm->scan = scan_free(vm->scan);
 }
 
-/* QEMU's word goes before the guest's. */
-static uint64_t ram_pages(const struct vm *vm)
-{
-	return vm->inventory && vm->inventory->memory_bytes
-		       ? vm->inventory->memory_bytes / WIRE_BLOCK_BYTES
-		       : vm->hello.ram_pages;
-}
-
 int vm_scan(struct vm *vm, uint64_t deadline_usec, vm_done_fn *done, void *userdata)
 {
 	int r;
@@ -395,11 +429,25 @@ int vm_give(struct vm *vm, uint64_t bytes, uint32_t flags, uint32_t usec_max,
 	return r;
 }
 
+int vm_take(struct vm *vm, uint64_t superpages, uint64_t deadline_usec, vm_taken_fn *done,
+	    void *userdata)
+{
+	const struct wire_take order = { .superpages = superpages };
+	int r = vm->hello.capabilities & WIRE_CAN_TAKE ? 0 : -EOPNOTSUPP;
+
+	if (r >= 0)
+		r = ask(vm, WIRE_TAKE, &order, sizeof(order), deadline_usec, userdata);
+	if (r >= 0)
+		vm->taken_done = done;
+	return r;
+}
+
 void vm_give_cancel(struct vm *vm, const void *userdata)
 {
-	if (!vm->freed_done || vm->ask_userdata != userdata)
+	if ((!vm->freed_done && !vm->taken_done) || vm->ask_userdata != userdata)
 		return;
 	vm->freed_done = NULL;
+	vm->taken_done = NULL;
 	vm->ask_id = 0;
 }
 

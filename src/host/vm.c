@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/blockset.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -25,12 +26,19 @@ static void refresh_finish(struct vm *vm, int result, const char *error)
 		done(vm, result, error, vm->inventory_userdata);
 }
 
+/* With it goes what is known to be in swap. */
+static void ram_forget(struct vm *vm)
+{
+	ram_files_close(&vm->ram);
+	blockset_clear(vm->paged_out);
+}
+
 static void machine_forget(struct vm *vm)
 {
 	vm->query = inventory_query_free(vm->query);
 	vm->io_query = inventory_query_free(vm->io_query);
 	vm->inventory = inventory_free(vm->inventory);
-	ram_files_close(&vm->ram);
+	ram_forget(vm);
 	memset(vm->io, 0, sizeof(vm->io));
 }
 
@@ -75,10 +83,12 @@ static void on_qmp_event(struct qmp *qmp, const char *name, json_t *data, void *
 	/* What the guest cached before a reset, it does not cache any more. */
 	if (strcmp(name, "RESET") == 0 || strcmp(name, "SHUTDOWN") == 0) {
 		vm_agent_forget(vm);
+		vm_taken_forget(vm);
 		vm_agent_interrupt(vm, "the guest was restarted or shut down");
 	} else if (strcmp(name, "STOP") == 0) {
 		vm_agent_interrupt(vm, "the guest was paused");
 	} else if (strcmp(name, "VSERPORT_CHANGE") == 0 && port_closed(vm, data)) {
+		vm_taken_forget(vm);
 		vm_agent_interrupt(vm, "the agent has ended");
 	} else if (strcmp(name, "BALLOON_CHANGE") == 0) {
 		balloon_see(vm, data);
@@ -138,6 +148,12 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *userdata)
 	return 0;
 }
 
+static void sets_free(struct vm *vm)
+{
+	vm->taken = blockset_free(vm->taken);
+	vm->paged_out = blockset_free(vm->paged_out);
+}
+
 int vm_new(sd_event *event, const struct config_vm *config, struct vm **ret)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
@@ -145,6 +161,13 @@ int vm_new(sd_event *event, const struct config_vm *config, struct vm **ret)
 
 	if (!vm)
 		return -ENOMEM;
+	vm->taken = blockset_new();
+	vm->paged_out = blockset_new();
+	if (!vm->taken || !vm->paged_out) {
+		sets_free(vm);
+		free(vm);
+		return -ENOMEM;
+	}
 	vm->event = event;
 	vm->config = *config;
 	vm->next_id = 1;
@@ -170,6 +193,7 @@ struct vm *vm_free(struct vm *vm)
 	machine_forget(vm);
 	refresh_finish(vm, -ECANCELED, "the guest was detached");
 	vm->qmp = qmp_free(vm->qmp);
+	sets_free(vm);
 	free(vm);
 	return NULL;
 }
@@ -182,7 +206,7 @@ void vm_cancel(struct vm *vm)
 	vm->path_done = NULL;
 	/* Late words will be nobody's. */
 	vm->scan_next = scan_free(vm->scan_next);
-	if (!vm->freed_done)
+	if (!vm->freed_done && !vm->taken_done)
 		vm->ask_id = 0;
 }
 
@@ -202,8 +226,8 @@ int vm_resident_bytes(struct vm *vm, uint64_t *ret)
 	pid_t pid = vm_pid(vm);
 
 	/* Memory may have been plugged in. */
-	if (inv && vm->ram.count != inv->n_memdevs)
-		ram_files_close(&vm->ram);
+	if (inv && vm->ram.count && vm->ram.count != inv->n_memdevs)
+		ram_forget(vm);
 	if (!vm->ram.count && inv && pid > 0)
 		(void)ram_files_open(pid, inv, &vm->ram);
 	return ram_files_bytes(&vm->ram, ret);

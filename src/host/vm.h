@@ -40,6 +40,8 @@ typedef void vm_result_fn(struct vm *vm, int result, const struct wire_result *a
 			  void *userdata);
 typedef void vm_freed_fn(struct vm *vm, int result, const struct wire_freed *answer,
 			 void *userdata);
+typedef void vm_taken_fn(struct vm *vm, int result, const struct wire_taken *answer,
+			 void *userdata);
 typedef void vm_event_fn(struct vm *vm, const char *name, json_t *data, void *userdata);
 typedef void vm_path_fn(struct vm *vm, int result, const char *path, size_t length, void *userdata);
 
@@ -99,6 +101,11 @@ struct vm {
 	uint64_t held_resident_bytes; /* what the host held of its memory then; 0: not known */
 	uint64_t inflated_usec;	      /* when its balloon was last seen to inflate; 0: never */
 	uint64_t balloon_bytes;	      /* the size that QEMU told last; the guest writes it */
+	uint64_t taken_superpages;    /* out of the guest's use, by its agent's word */
+	bool taken_told;	      /* since the agent greeted */
+	struct blockset *taken;	      /* where they lie, as far as was told */
+	struct blockset *paged_out;   /* of these the ones that the host was made to page out */
+	enum wire_untaken untaken;    /* why it gave some back by itself, the last time it did */
 
 	bool qmp_lent; /* somebody else uses it: a closed one is not replaced */
 	/* Called with each event of QEMU's, from the loop; @data is borrowed and may be NULL. */
@@ -128,6 +135,7 @@ struct vm {
 	uint64_t ask_deadline_usec;
 	vm_result_fn *result_done;
 	vm_freed_fn *freed_done;
+	vm_taken_fn *taken_done;
 	vm_path_fn *path_done;
 	void *ask_userdata;
 	bool limit_due;	    /* what it was told, if anything, it may have forgotten */
@@ -202,6 +210,27 @@ int vm_give(struct vm *vm, uint64_t bytes, uint32_t flags, uint32_t usec_max,
 	    uint64_t deadline_usec, vm_freed_fn *done, void *userdata);
 
 /**
+ * vm_take() - send one TAKE message
+ * @superpages: that are to be out of the guest's use, in all
+ * @done: as for vm_evict(); the answer is no more than the guest could have. vm_give_cancel() is
+ *for it too
+ *
+ * Return: as vm_give().
+ */
+int vm_take(struct vm *vm, uint64_t superpages, uint64_t deadline_usec, vm_taken_fn *done,
+	    void *userdata);
+
+/** vm_paged_out() - such superpages were paged out; those that are in use again by now are not
+ * meant */
+void vm_paged_out(struct vm *vm, const struct blockset *set);
+
+/** vm_take_back() - have all superpages used again; not waited for */
+void vm_take_back(struct vm *vm);
+
+/** vm_taken_bytes() - that its agent keeps out of use */
+uint64_t vm_taken_bytes(const struct vm *vm);
+
+/**
  * vm_wish_note() - what keeps the agent from holding what the host wants of it
  * @capability: of enum wire_capability, that it takes; 0: nothing is wanted any more
  *
@@ -224,7 +253,8 @@ void vm_hint_set(struct vm *vm, enum wire_hint hint, enum vm_source source);
  */
 void vm_hint_meanwhile(struct vm *vm, enum wire_hint hint);
 
-/** vm_give_cancel() - nobody waits for the answer to a vm_give() of @userdata any more */
+/** vm_give_cancel() - nobody waits for the answer to a vm_give() or vm_take() of @userdata any more
+ */
 void vm_give_cancel(struct vm *vm, const void *userdata);
 
 /**
@@ -249,7 +279,7 @@ int vm_name(struct vm *vm, const struct wire_identity *identity, uint64_t deadli
 
 /**
  * vm_cancel() - forget what was asked for until now: nothing of it is called back, but of a
- * vm_give(), whose asker is another
+ * vm_give() or vm_take(), whose asker is another
  */
 void vm_cancel(struct vm *vm);
 
@@ -257,6 +287,10 @@ void vm_cancel(struct vm *vm);
 void vm_agent_tick(struct vm *vm, uint64_t now);
 void vm_agent_done(struct vm *vm);
 void vm_agent_forget(struct vm *vm);
+
+/* Of vm-taken.c, for vm.c and vm-agent.c: it was told, and of another boot or agent nothing is. */
+void vm_taken_see(struct vm *vm, const struct wire_taken *taken);
+void vm_taken_forget(struct vm *vm);
 /* @why: static; what the agent was asked is given up at the next tick. */
 void vm_agent_interrupt(struct vm *vm, const char *why);
 

@@ -118,6 +118,22 @@ static bool pressure_end(struct look *l)
 	return true;
 }
 
+/* What it has now is its size: who needs it has it, and what was asked for is not tried again at
+ * once of a guest that is short. */
+static void gave_back_end(struct look *l)
+{
+	bool is_short = l->seen->untaken == BALLOON_UNTAKEN_SHORT;
+
+	if (l->run->steps || l->goal->held_bytes)
+		look_leave(l, look_least(l->seen->actual_bytes, l->goal->original_bytes));
+	l->next->quarantine = is_short;
+	look_end(l, is_short ? BALLOON_PRESSURE : BALLOON_STALLED,
+		 is_short ? "its agent gave superpages back: the guest is short of memory, or uses "
+			    "huge pages itself"
+			  : "superpages that its agent kept are in use again: it was started anew, "
+			    "or did not hear from us");
+}
+
 /* Whatever the phase. Return: whether that was the end. */
 bool look_trouble(struct look *l)
 {
@@ -138,6 +154,8 @@ bool look_trouble(struct look *l)
 	else if (seen->now_usec > seen->answered_usec + l->rules->blind_usec)
 		look_end(l, BALLOON_FAILED,
 			 "QEMU does not answer; the target is the last that was set");
+	else if (seen->gave_back && !l->goal->plan_only)
+		gave_back_end(l);
 	else if (seen->now_usec >= l->goal->deadline_usec)
 		end_where_it_is(l, BALLOON_TIMEOUT, "it took longer than was allowed");
 	else

@@ -60,6 +60,17 @@ bool look_unplug(struct look *l, uint64_t bytes);
  */
 uint64_t look_pages(struct look *l, uint64_t bytes);
 
+/**
+ * look_step_any() - begin a step after what was to be evicted was, by superpages out of use where
+ * there are some to be had, else by pages
+ * @bytes: that it is to take
+ */
+void look_step_any(struct look *l, uint64_t bytes);
+
+/** look_take_end() - such a step had fewer than it was to have: what is left is for another device
+ */
+void look_take_end(struct look *l);
+
 /** look_unplug_end() - such a step stalls: what was not unplugged stays */
 void look_unplug_end(struct look *l);
 

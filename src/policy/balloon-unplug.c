@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/balloon-parts.h"
 
+#define SUPERPAGE_BYTES ((uint64_t)2 << 20)
+
 static const struct plugged_device *fullest(const struct look *l)
 {
 	return plugged_fullest(&l->seen->plugged, l->run->unplugged);
@@ -18,11 +20,32 @@ static uint64_t unplug_bytes(const struct look *l, uint64_t bytes)
 	return look_least(bytes, d->bytes) / d->block_bytes * d->block_bytes;
 }
 
+static uint64_t take_bytes(const struct look *l, uint64_t bytes)
+{
+	if (!l->seen->can_take || l->run->has_taken_all || l->goal->by == BALLOON_BY_PAGES)
+		return 0;
+	return bytes / SUPERPAGE_BYTES * SUPERPAGE_BYTES;
+}
+
 static void superpages_end(struct look *l, uint64_t bytes)
 {
 	const struct plugged_device *d = fullest(l);
 
-	if (d)
+	if (l->run->has_taken_all && l->run->untaken == BALLOON_UNTAKEN_REFUSED)
+		look_end(l, BALLOON_SUPERPAGES_ENDED,
+			 "its agent could not take more superpages out of use, or the host would "
+			 "not page them out");
+	else if (l->run->has_taken_all)
+		look_end(l, BALLOON_SUPERPAGES_ENDED,
+			 "the guest has no more superpages that are free as a whole");
+	else if (!l->seen->plugged.n && !l->seen->can_take)
+		look_end(l, BALLOON_SUPERPAGES_ENDED,
+			 "no superpages can be had of it any more: its agent, or the host's swap, "
+			 "has gone");
+	else if (l->seen->can_take)
+		look_end(l, BALLOON_SUPERPAGES_ENDED,
+			 "what is left to take, %.1f MiB, is less than a superpage", MIB(bytes));
+	else if (d)
 		look_end(l, BALLOON_SUPERPAGES_ENDED,
 			 "what is left to take, %.1f MiB, is less than a block of %.1f MiB",
 			 MIB(bytes), MIB(d->block_bytes));
@@ -44,12 +67,40 @@ bool look_unplug(struct look *l, uint64_t bytes)
 		l->run->is_unplugging = true;
 		l->run->unplugging = fullest(l)->index;
 		l->next->unplug_bytes = whole;
-	} else if (l->goal->by == BALLOON_BY_SUPERPAGES) {
+	} else if (l->goal->by == BALLOON_BY_SUPERPAGES && !take_bytes(l, bytes)) {
 		superpages_end(l, bytes);
 	} else {
 		return false;
 	}
 	return true;
+}
+
+void look_step_any(struct look *l, uint64_t bytes)
+{
+	uint64_t whole = take_bytes(l, bytes);
+
+	if (!whole && l->goal->by == BALLOON_BY_SUPERPAGES) {
+		superpages_end(l, bytes);
+		return;
+	}
+	look_step(l, whole ? whole : bytes);
+	l->run->is_taking = whole > 0;
+	l->next->take_bytes = whole;
+}
+
+void look_take_end(struct look *l)
+{
+	if (l->seen->untaken == BALLOON_UNTAKEN_SHORT) {
+		look_leave(l, look_least(look_reached(l), l->goal->original_bytes));
+		l->next->quarantine = true;
+		look_end(l, BALLOON_PRESSURE,
+			 "its agent takes no more out of use: the guest is short of memory");
+		return;
+	}
+	l->run->is_taking = false;
+	l->run->has_taken_all = true;
+	l->run->untaken = l->seen->untaken;
+	look_set(l, look_reached(l));
 }
 
 uint64_t look_pages(struct look *l, uint64_t bytes)

@@ -157,7 +157,7 @@ void look_step(struct look *l, uint64_t bytes)
 	run->step_base = l->seen->report;
 	run->low_actual_bytes = l->seen->actual_bytes;
 	run->low_host_bytes = l->seen->host_bytes;
-	run->is_unplugging = false;
+	run->is_unplugging = run->is_taking = false;
 	run->steps++;
 	look_phase(l, BALLOON_PHASE_STEP);
 	look_set(l, run->step_from_bytes - bytes);
@@ -226,7 +226,7 @@ static void calm(struct look *l)
 			look_end(l, BALLOON_FAILED,
 				 "its agent has gone: what is clean is not known");
 		else
-			look_step(l, l->run->step_bytes);
+			look_step_any(l, l->run->step_bytes);
 		return;
 	}
 	look_phase(l, BALLOON_PHASE_EVICT);
@@ -300,7 +300,7 @@ static void evict(struct look *l)
 		}
 		bytes = look_least(bytes, whole);
 	}
-	look_step(l, bytes);
+	look_step_any(l, bytes);
 }
 
 /* The host holds no more than the guest has: what the balloon took did come back. */
@@ -363,6 +363,17 @@ static void set_see(struct look *l)
 	l->run->is_set = true;
 }
 
+/* What pages were evicted for may have made superpages whole. */
+static void calm_after(struct look *l)
+{
+	struct balloon_run *run = l->run;
+
+	if (!run->is_taking && !run->is_unplugging && run->untaken != BALLOON_UNTAKEN_REFUSED &&
+	    run->target_bytes < run->step_from_bytes)
+		run->has_taken_all = false;
+	look_phase(l, BALLOON_PHASE_CALM);
+}
+
 static void step(struct look *l)
 {
 	struct balloon_run *run = l->run;
@@ -378,8 +389,12 @@ static void step(struct look *l)
 		return;
 	}
 	progress_see(l);
-	if (l->seen->actual_known && l->seen->actual_bytes <= run->target_bytes && is_confirmed(l))
-		look_phase(l, BALLOON_PHASE_CALM);
+	if (l->seen->actual_known && l->seen->actual_bytes <= run->target_bytes &&
+	    is_confirmed(l) && (!run->is_taking || l->seen->take_done))
+		calm_after(l);
+	else if (run->is_taking && l->seen->take_done && l->seen->actual_known &&
+		 l->seen->actual_bytes > run->target_bytes)
+		look_take_end(l);
 	else if (l->seen->answered_usec < run->progress_usec + l->rules->stall_usec)
 		return;
 	else if (run->is_unplugging && l->seen->actual_known)

@@ -14,11 +14,12 @@
  * To grow is one step, GROW, and always allowed.
  *
  * One step moves one device: superpages are unplugged while a virtio-mem device has whole blocks of
- * what is left to take, then pages are taken by the balloon. Nothing is evicted before an
- * unplugging: the guest's kernel drops what is clean and unmapped in the blocks by itself
- * (alloc_contig_range()), and moves the rest. A guest that cannot empty a block tries again after
- * 50 s (virtio_mem.c): what it did not unplug within a stall's time it may keep, and another device
- * or pages go on.
+ * what is left to take; in a guest without one its agent takes superpages out of use, after they
+ * were evicted, as long as there are free ones; then pages are taken by the balloon. Nothing is
+ * evicted before an unplugging: the guest's kernel drops what is clean and unmapped in the blocks
+ * by itself (alloc_contig_range()), and moves the rest. A guest that cannot empty a block tries
+ * again after 50 s (virtio_mem.c): what it did not unplug within a stall's time it may keep, and
+ * another device or pages go on.
  *
  * What is seen of `actual` and in reports is the guest's word. It may stop a resize and it may send
  * one on that the host's own view would have stopped, which hurts that guest alone.
@@ -42,9 +43,17 @@ enum balloon_cache {
 
 enum balloon_by {
 	BALLOON_BY_AUTO,       /* superpages, and pages for the rest */
-	BALLOON_BY_SUPERPAGES, /* virtio-mem alone */
+	BALLOON_BY_SUPERPAGES, /* virtio-mem, or an agent that takes them out of use, alone */
 	BALLOON_BY_PAGES,      /* the balloon alone */
 	BALLOON_BYS,
+};
+
+/* Why an agent has taken fewer superpages than it was to, or gave some back. */
+enum balloon_untaken {
+	BALLOON_UNTAKEN_NONE,
+	BALLOON_UNTAKEN_SCARCE,	 /* there are no more that are free as a whole */
+	BALLOON_UNTAKEN_SHORT,	 /* the guest needs them */
+	BALLOON_UNTAKEN_REFUSED, /* the agent could not, or the host would not page them out */
 };
 
 enum balloon_state {
@@ -147,6 +156,10 @@ struct balloon_goal {
  * @report: the last one
  * @reporting: another one can be had, from whom it has been since @reporting_since_usec
  * @can_evict: there is a live agent that frees memory
+ * @can_take: it can take superpages out of use, and the host could have them then
+ * @take_done: what it was to take it has, or could not, and the host has what it could
+ * @untaken: why not all, or why it gave some back
+ * @gave_back: some that it had are in use again, and nobody asked for that
  * @evict_done: the eviction asked for has ended; then @evict_bytes were free or were freed
  * @stop: somebody asks for the end
  * @restarted, @migrating, @paused: what QEMU told since the resize began
@@ -163,6 +176,8 @@ struct balloon_seen {
 	bool reporting;
 	uint64_t reporting_since_usec;
 	bool can_evict;
+	bool can_take, take_done, gave_back;
+	enum balloon_untaken untaken;
 	bool evict_done;
 	uint64_t evict_bytes;
 	bool stop;
@@ -189,6 +204,9 @@ enum balloon_phase {
  * @step_from_bytes: the size before the last step
  * @is_unplugging: this step is by virtio-mem; @unplugging: by that device
  * @unplugged: a bit for each device that could not empty what it was asked for
+ * @is_taking: this step is by superpages out of use
+ * @has_taken_all: there were no more of those, for @untaken; another try comes after a step by
+ * pages
  * @is_set: QEMU has taken the target of this step
  * @steps: targets set towards the goal
  */
@@ -205,6 +223,8 @@ struct balloon_run {
 	bool is_unplugging;
 	unsigned int unplugging;
 	uint32_t unplugged;
+	bool is_taking, has_taken_all;
+	enum balloon_untaken untaken;
 	bool is_set;
 	unsigned steps;
 };
@@ -220,6 +240,7 @@ enum balloon_act {
  * struct balloon_next - what to do
  * @unplug_bytes: of BALLOON_SET: so many are to be unplugged, by the device that @run names; 0:
  *none
+ * @take_bytes: so many are to be taken out of use, in superpages; 0: none
  * @quarantine: of BALLOON_END: no inflation for balloon_rules.quarantine_usec
  * @maybe_guest: of BALLOON_OTHER_OWNER: it has more than we left it, which may be its own act: no
  *	proof of an owner, so that what it had at first is still to be given back
@@ -229,6 +250,7 @@ struct balloon_next {
 	enum balloon_act act;
 	uint64_t bytes;
 	uint64_t unplug_bytes;
+	uint64_t take_bytes;
 	bool set;
 	enum balloon_state state;
 	bool quarantine;

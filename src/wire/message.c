@@ -18,115 +18,11 @@ static_assert(sizeof(struct wire_evict) + WIRE_ITEMS_MAX * sizeof(struct wire_ev
 static_assert(sizeof(struct wire_held) + WIRE_ITEMS_MAX * sizeof(struct wire_held_run) <=
 		      WIRE_PAYLOAD_MAX,
 	      "a full list fits a frame");
+static_assert(sizeof(struct wire_taken) + WIRE_ITEMS_MAX * sizeof(struct wire_superpages) <=
+		      WIRE_PAYLOAD_MAX,
+	      "a full list fits a frame");
 static_assert(sizeof(struct wire_path) + WIRE_PATH_MAX < WIRE_PAYLOAD_MAX,
 	      "a full path fits the scratch buffer together with its NUL");
-
-const char *wire_unplaced_name(unsigned reason)
-{
-	static const char *const names[WIRE_UNPLACED_REASONS] = {
-		[WIRE_PLACED] = "placed",
-		[WIRE_UNPLACED_FILE_SYSTEM] = "file_system",
-		[WIRE_UNPLACED_DEVICE] = "device",
-		[WIRE_UNPLACED_GONE] = "gone",
-		[WIRE_UNPLACED_ENCODED] = "encoded",
-		[WIRE_UNPLACED_ALIGNMENT] = "alignment",
-		[WIRE_UNPLACED_LEASED] = "leased",
-		[WIRE_UNPLACED_WRITE_ERROR] = "write_error",
-		[WIRE_UNPLACED_LIMIT] = "limit",
-		[WIRE_UNPLACED_FAILED] = "failed",
-	};
-
-	return reason < WIRE_UNPLACED_REASONS ? names[reason] : "unknown";
-}
-
-const char *wire_origin_name(unsigned origin)
-{
-	static const char *const names[WIRE_ORIGINS] = {
-		[WIRE_ORIGIN_NONE] = "none",	 [WIRE_ORIGIN_FILE] = "file",
-		[WIRE_ORIGIN_SMBIOS] = "smbios", [WIRE_ORIGIN_CMDLINE] = "cmdline",
-		[WIRE_ORIGIN_HOST] = "host",
-	};
-
-	return origin < WIRE_ORIGINS ? names[origin] : "unknown";
-}
-
-const char *wire_state_name(unsigned state)
-{
-	static const char *const names[WIRE_STATES] = {
-		[WIRE_STATE_OFF] = "off",   [WIRE_STATE_UNDER] = "under",
-		[WIRE_STATE_OVER] = "over", [WIRE_STATE_BRAKED] = "braked",
-		[WIRE_STATE_KEPT] = "kept", [WIRE_STATE_CANNOT] = "cannot",
-	};
-
-	return state < WIRE_STATES ? names[state] : "unknown";
-}
-
-const char *wire_brake_name(unsigned brake)
-{
-	static const char *const names[WIRE_BRAKES] = {
-		[WIRE_BRAKE_NONE] = "none",   [WIRE_BRAKE_MEMORY] = "memory",
-		[WIRE_BRAKE_IO] = "io",	      [WIRE_BRAKE_REFAULT] = "refault",
-		[WIRE_BRAKE_QUOTA] = "quota",
-	};
-
-	return brake < WIRE_BRAKES ? names[brake] : "unknown";
-}
-
-const char *wire_heat_name(unsigned heat)
-{
-	static const char *const names[WIRE_HEATS] = {
-		[WIRE_HEAT_NONE] = "none",
-		[WIRE_HEAT_ACCESSED] = "accessed",
-		[WIRE_HEAT_GET_PAGES] = "get_pages",
-	};
-
-	return heat < WIRE_HEATS ? names[heat] : "unknown";
-}
-
-const char *wire_step_name(unsigned step)
-{
-	static const char *const names[WIRE_STEPS] = {
-		[WIRE_STEP_FREE] = "free", [WIRE_STEP_SLAB] = "slab",
-		[WIRE_STEP_HELD] = "held", [WIRE_STEP_SUPERPAGE] = "superpage",
-		[WIRE_STEP_COLD] = "cold",
-	};
-
-	return step < WIRE_STEPS ? names[step] : "unknown";
-}
-
-const char *wire_stopped_name(unsigned stopped)
-{
-	static const char *const names[WIRE_STOPPEDS] = {
-		[WIRE_STOPPED_DONE] = "done",
-		[WIRE_STOPPED_NOTHING_LEFT] = "nothing_left",
-		[WIRE_STOPPED_TIME] = "time",
-		[WIRE_STOPPED_BRAKED] = "braked",
-	};
-
-	return stopped < WIRE_STOPPEDS ? names[stopped] : "unknown";
-}
-
-const char *wire_hint_name(unsigned hint)
-{
-	static const char *const names[WIRE_HINTS] = {
-		[WIRE_HINT_GUEST] = "default",
-		[WIRE_HINT_NONE] = "none",
-		[WIRE_HINT_CACHE] = "cache",
-	};
-
-	return hint < WIRE_HINTS ? names[hint] : "unknown";
-}
-
-const char *wire_notice_name(unsigned notice)
-{
-	static const char *const names[WIRE_NOTICES] = {
-		[WIRE_NOTICE_NONE] = "none",
-		[WIRE_NOTICE_DRIVER] = "driver",
-		[WIRE_NOTICE_COUNTER] = "counter",
-	};
-
-	return notice < WIRE_NOTICES ? names[notice] : "unknown";
-}
 
 /* A peer's text is shown to people: cut it to its field and take the terminal's controls out. */
 static void text_clean(char *text, size_t size)
@@ -271,13 +167,20 @@ static int scan_end_check(void *p)
 	const struct wire_scan_end *end = p;
 	const struct wire_census *c = &end->census;
 	const uint64_t pages[] = {
-		c->total,	   c->free,
-		c->anonymous,	   c->shmem,
-		c->mapped_file,	   c->unmapped_clean,
-		c->unmapped_dirty, c->slab,
-		c->other,	   c->placed,
-		c->superpages,	   c->superpages_free,
-		c->files,	   c->superpages_reclaimable,
+		c->total,
+		c->free,
+		c->anonymous,
+		c->shmem,
+		c->mapped_file,
+		c->unmapped_clean,
+		c->unmapped_dirty,
+		c->slab,
+		c->other,
+		c->placed,
+		c->superpages,
+		c->superpages_free,
+		c->files,
+		c->superpages_reclaimable,
 		end->superpages_spoiled,
 	};
 
@@ -440,6 +343,38 @@ static int held_check(void *p)
 	return 0;
 }
 
+static bool superpages_valid(uint64_t superpages)
+{
+	return superpages <= WIRE_BLOCK_MAX / (WIRE_SUPERPAGE_BYTES / WIRE_BLOCK_BYTES);
+}
+
+static int take_check(void *p)
+{
+	const struct wire_take *take = p;
+
+	return superpages_valid(take->superpages) ? 0 : -EBADMSG;
+}
+
+/* Runs ascend and do not overlap, so that none is told twice, and are no more than there are. */
+static int taken_check(void *p)
+{
+	const struct wire_taken *taken = p;
+	uint64_t end = 0, sum = 0;
+
+	if (!superpages_valid(taken->superpages) || taken->untaken >= WIRE_UNTAKENS)
+		return -EBADMSG;
+	for (uint32_t i = 0; i < taken->count; i++) {
+		const struct wire_superpages *run = &taken->items[i];
+
+		if (!run->count || run->start < end || !superpages_valid(run->start) ||
+		    !superpages_valid(run->count) || !superpages_valid(run->start + run->count))
+			return -EBADMSG;
+		end = run->start + run->count;
+		sum += run->count;
+	}
+	return sum <= taken->superpages ? 0 : -EBADMSG;
+}
+
 /*
  * One row a type: the size of its fixed part, of an item of its list, where the list's count
  * stands, and what else must hold.
@@ -477,6 +412,9 @@ static const struct layout {
 	[WIRE_FREED] = { .fixed_bytes = sizeof(struct wire_freed), .check = freed_check },
 	[WIRE_HELD] = { sizeof(struct wire_held), sizeof(struct wire_held_run), WIRE_ITEMS_MAX,
 			offsetof(struct wire_held, count), held_check },
+	[WIRE_TAKE] = { .fixed_bytes = sizeof(struct wire_take), .check = take_check },
+	[WIRE_TAKEN] = { sizeof(struct wire_taken), sizeof(struct wire_superpages), WIRE_ITEMS_MAX,
+			 offsetof(struct wire_taken, count), taken_check },
 };
 
 int wire_decode(const struct wire_frame *frame, void *scratch, union wire_message *ret)

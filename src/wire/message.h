@@ -7,8 +7,9 @@
  *
  * The host asks, the guest answers; a guest never asks anything. Everything that a request can
  * make an agent do is: look (SCAN, NAME, ASK), ask its own kernel to drop page cache that the
- * agent itself has just seen clean and unmapped (EVICT, FREE, LIMIT), and have empty slab pages
- * given back (FREE). HELD is a hint as to which of it goes first.
+ * agent itself has just seen clean and unmapped (EVICT, FREE, LIMIT), have empty slab pages given
+ * back (FREE), and keep free superpages out of the guest's use (TAKE). HELD is a hint as to which
+ *of it goes first.
  *
  *	host                         agent
  *	WELCOME          ─────────▶
@@ -28,6 +29,8 @@
  *	                 ◀─────────  FREED
  *	HELD             ─────────▶
  *	                 ◀─────────  PONG
+ *	TAKE             ─────────▶
+ *	                 ◀─────────  TAKEN           also unasked, when it gave some back by itself
  *	PING             ─────────▶
  *	                 ◀─────────  PONG
  *	                 ◀─────────  ERROR           instead of any answer
@@ -56,7 +59,8 @@
 #define WIRE_USEC_MAX  ((uint64_t)1 << 62)
 /* What was used more than once within this is hot for both sides, unless the guest says otherwise.
  */
-#define WIRE_HOT_SEC 30
+#define WIRE_HOT_SEC	     30
+#define WIRE_SUPERPAGE_BYTES ((uint64_t)2 << 20)
 
 enum wire_type {
 	WIRE_WELCOME = 1,
@@ -80,6 +84,8 @@ enum wire_type {
 	WIRE_FREE = 19,
 	WIRE_FREED = 20,
 	WIRE_HELD = 21,
+	WIRE_TAKE = 22,
+	WIRE_TAKEN = 23,
 };
 
 enum wire_capability {
@@ -91,8 +97,9 @@ enum wire_capability {
 	WIRE_CAN_FREE = 1 << 5, /* without WIRE_CAN_EVICT: slab and the kernel's own reclaim only */
 	WIRE_CAN_HINT = 1 << 6, /* evict ahead of the balloon */
 	/* Of these two none where it is not known. */
-	WIRE_CLEARS = 1 << 7,	  /* the kernel clears each page that it gives out (init_on_alloc) */
+	WIRE_CLEARS = 1 << 7, /* the kernel clears each page that it gives out (init_on_alloc) */
 	WIRE_CLEARS_NOT = 1 << 8, /* it does not */
+	WIRE_CAN_TAKE = 1 << 9,	  /* keep superpages out of use */
 };
 
 /* What a run of pages was, all of them, when the scan passed. */
@@ -428,6 +435,42 @@ struct wire_held {
 	struct wire_held_run items[];
 };
 
+/*
+ * So many superpages, in all, are to be out of the guest's use. What is less than it has out of use
+ * is given back at once. This also answers for what the last TAKEN told: from here on the agent may
+ * give that back by itself.
+ */
+struct wire_take {
+	uint64_t superpages;
+};
+
+/* Why the guest has fewer out of use than it was to have. */
+enum wire_untaken {
+	WIRE_UNTAKEN_NONE,
+	WIRE_UNTAKEN_SCARCE,   /* no more that are free as a whole, above what has to stay free */
+	WIRE_UNTAKEN_TIME,     /* so many it could in the time of an answer: ask again */
+	WIRE_UNTAKEN_HUGETLB,  /* the guest uses huge pages itself: none are taken */
+	WIRE_UNTAKEN_PRESSURE, /* it is short of memory: given back, or none are taken */
+	WIRE_UNTAKEN_SILENCE,  /* the host was silent: given back */
+	WIRE_UNTAKEN_FAILED,   /* the kernel refused */
+	WIRE_UNTAKENS,
+};
+
+/** struct wire_superpages - superpages [start, start + count), of guest-physical memory */
+struct wire_superpages {
+	uint64_t start;
+	uint64_t count;
+};
+
+/* What is out of use now, in all, and where that lies; of more runs than fit the rest is not told.
+ */
+struct wire_taken {
+	uint64_t superpages;
+	uint32_t untaken; /* enum wire_untaken */
+	uint32_t count;
+	struct wire_superpages items[];
+};
+
 struct wire_path {
 	uint32_t length;
 	int32_t status; /* 0 or a positive errno */
@@ -442,7 +485,8 @@ struct wire_error {
 
 /*
  * The stable, snake_case names of values: of enum wire_origin, wire_limit_state, wire_brake,
- * wire_heat, wire_step, wire_stopped, wire_hint and wire_notice; "unknown" for others.
+ * wire_heat, wire_step, wire_stopped, wire_hint, wire_notice and wire_untaken; "unknown" for
+ * others.
  */
 const char *wire_origin_name(unsigned origin);
 const char *wire_state_name(unsigned state);
@@ -452,6 +496,7 @@ const char *wire_step_name(unsigned step);
 const char *wire_stopped_name(unsigned stopped);
 const char *wire_hint_name(unsigned hint);
 const char *wire_notice_name(unsigned notice);
+const char *wire_untaken_name(unsigned untaken);
 
 /**
  * union wire_message - a frame's payload after wire_decode() has accepted it
@@ -475,6 +520,8 @@ union wire_message {
 	const struct wire_free *free;
 	const struct wire_freed *freed;
 	const struct wire_held *held;
+	const struct wire_take *take;
+	const struct wire_taken *taken;
 };
 
 /**

@@ -133,6 +133,21 @@ static void check_held(const struct wire_held *held)
 	}
 }
 
+static void check_taken(const struct wire_taken *taken)
+{
+	uint64_t end = 0, sum = 0;
+
+	check_number(taken->superpages * WIRE_SUPERPAGE_BYTES);
+	check(strcmp(wire_untaken_name(taken->untaken), "unknown") != 0);
+	for (uint32_t i = 0; i < taken->count; i++) {
+		check(taken->items[i].start >= end && taken->items[i].count > 0);
+		end = taken->items[i].start + taken->items[i].count;
+		check_number(end * WIRE_SUPERPAGE_BYTES);
+		sum += taken->items[i].count;
+	}
+	check(sum <= taken->superpages);
+}
+
 static void check_limit(const struct wire_limit *limit)
 {
 	check(limit->kind < WIRE_LIMIT_KINDS && limit->permille <= 1000);
@@ -182,6 +197,12 @@ static void check_message(const struct wire_frame *frame, const union wire_messa
 		break;
 	case WIRE_HELD:
 		check_held(m->held);
+		break;
+	case WIRE_TAKE:
+		check_number(m->take->superpages * WIRE_SUPERPAGE_BYTES);
+		break;
+	case WIRE_TAKEN:
+		check_taken(m->taken);
 		break;
 	default:
 		check_runs(frame, m);

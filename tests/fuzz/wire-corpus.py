@@ -10,8 +10,8 @@ import sys
 import zlib
 
 ONE_BY_ONE, ODD_PIECES, AT_ONCE, SEALED = 0, 7, 127, 128
-HELLO, DISK, FILE, EXTENTS, PAGES, SCAN_END, EVICT, RESULT, NAME, PATH, PONG, ERROR, LIMIT, ASK, REPORT, FREE, FREED, HELD = (
-    2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21)
+HELLO, DISK, FILE, EXTENTS, PAGES, SCAN_END, EVICT, RESULT, NAME, PATH, PONG, ERROR, LIMIT, ASK, REPORT, FREE, FREED, HELD, TAKE, TAKEN = (
+    2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23)
 
 IDENTITY = struct.pack("<IIQII", 0xFE01, 0, 12, 0, 0)
 
@@ -53,6 +53,11 @@ def evict(*items, count=None):
 
 def result(asked, *fates):
     return struct.pack("<10QiI", asked, *fates, *[0] * (8 - len(fates)), 99, 0, 0)
+
+
+def taken(superpages, *items, count=None, untaken=0):
+    return struct.pack("<QII", superpages, untaken, len(items) if count is None else count) + b"".join(
+        struct.pack("<QQ", *item) for item in items)
 
 
 def path(text, length=None):
@@ -107,7 +112,8 @@ CORPUS = {
         (ERROR, struct.pack("<II248s", 5, 0, b"no such luck")), (LIMIT, limit(2, size=1 << 27)),
         (LIMIT, limit(3, 250, hint=2)), (ASK, b""), (REPORT, report()), (REPORT, report(n0=2**64 - 1)),
         (FREE, struct.pack("<QII", 8 << 20, 2000000, 0)), (FREED, freed(1, 2, 3, 4, 5)),
-        (HELD, held((0, 1), (2, 9))), (HELD, held(flags=0))),
+        (HELD, held((0, 1), (2, 9))), (HELD, held(flags=0)),
+        (TAKE, struct.pack("<Q", 128)), (TAKEN, taken(128, (5, 100), (200, 28))), (TAKEN, taken(3, untaken=4))),
     "killed-in-frame": stream(ODD_PIECES, SCAN[:400], SCAN),
     "starts-in-frame": stream(ODD_PIECES, SCAN[30:]),
     "garbage-first": stream(ODD_PIECES, bytes(range(256)) * 2, SCAN),
@@ -138,7 +144,11 @@ CORPUS = {
     "held-goes-back": sealed((HELD, held((5, 3), (6, 1))), (HELD, held((0, 1), (1, 1))),
                              (HELD, held((2**50, 1))), (HELD, held((1, 1), count=2)),
                              (HELD, held((1, 1), flags=2))),
-    "unknown-types": sealed((0, b""), (22, b"?"), (255, bytes(100))),
+    "taken-goes-back": sealed((TAKEN, taken(8, (5, 3), (7, 1))), (TAKEN, taken(2, (5, 3))),
+                              (TAKEN, taken(2**41 + 1)), (TAKEN, taken(2, (2**64 - 1, 2))),
+                              (TAKEN, taken(2, (5, 0))), (TAKEN, taken(2, untaken=7)),
+                              (TAKE, struct.pack("<Q", 2**41 + 1))),
+    "unknown-types": sealed((0, b""), (24, b"?"), (255, bytes(100))),
 }
 
 

@@ -12,6 +12,8 @@ GROUPS = {
     "given_back": {"killed_journaled", "killed_left_held", "killed_log_troubles"},
     "no_drift": {"drift_memtotal_bytes", "drift_memavailable_bytes"},
     "harmless": {"kernel_log_troubles"},
+    "taken": {"superpage_bytes_ratio", "taken_drift_pool", "taken_drift_memtotal_bytes", "taken_drift_memavailable_bytes",
+              "taken_log_troubles"},
 }
 
 
@@ -22,6 +24,8 @@ def superpages_report():
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_superpages(superpages_report, group):
+    if group == "taken" and not GROUPS[group] & {check["name"] for check in superpages_report.checks}:
+        pytest.skip("this machine has no swap, and none could be made: an agent's superpages were left out")
     held(superpages_report, GROUPS[group])
 
 

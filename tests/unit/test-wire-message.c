@@ -65,6 +65,8 @@ static const struct shape {
 	{ WIRE_FREE, 16, 0, 0, 0 },
 	{ WIRE_FREED, 64, 0, 0, 0 },
 	{ WIRE_HELD, 56, 16, WIRE_ITEMS_MAX, 52 },
+	{ WIRE_TAKE, 8, 0, 0, 0 },
+	{ WIRE_TAKEN, 16, 16, WIRE_ITEMS_MAX, 12 },
 };
 
 /* A valid payload with @count items; returns its length. */
@@ -89,11 +91,16 @@ static size_t valid(const struct shape *shape, uint32_t count, uint8_t *payload)
 		else if (shape->type == WIRE_HELD)
 			memcpy(item, &(struct wire_held_run){ 100 + 4ull * i, 3 },
 			       sizeof(struct wire_held_run));
+		else if (shape->type == WIRE_TAKEN)
+			memcpy(item, &(struct wire_superpages){ 100 + 4ull * i, 3 },
+			       sizeof(struct wire_superpages));
 		else
 			*item = 'p';
 	}
 	if (shape->type == WIRE_FILE || shape->type == WIRE_EVICT || shape->type == WIRE_NAME)
 		memcpy(payload, &identity, sizeof(identity));
+	if (shape->type == WIRE_TAKEN)
+		memcpy(payload, &(uint64_t){ 3ull * count }, sizeof(uint64_t));
 	if (shape->item)
 		memcpy(payload + shape->count_at, &count, sizeof(count));
 	return length;
@@ -113,7 +120,7 @@ static void test_sizes(void **state)
 	static uint8_t payload[2 * WIRE_PAYLOAD_MAX];
 
 	(void)state;
-	assert_int_equal(ARRAY_SIZE(shapes), WIRE_HELD);
+	assert_int_equal(ARRAY_SIZE(shapes), WIRE_TAKEN);
 	for (size_t i = 0; i < ARRAY_SIZE(shapes); i++) {
 		const struct shape *shape = &shapes[i];
 		size_t length = valid(shape, 0, payload);
@@ -169,7 +176,7 @@ static void test_counts(void **state)
 
 static void test_unknown_types(void **state)
 {
-	static const uint16_t types[] = { 0, WIRE_HELD + 1, 255, 256 + WIRE_SCAN, UINT16_MAX };
+	static const uint16_t types[] = { 0, WIRE_TAKEN + 1, 255, 256 + WIRE_SCAN, UINT16_MAX };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
@@ -179,7 +186,8 @@ static void test_unknown_types(void **state)
 #define AT(type, field) offsetof(struct type, field), sizeof(((struct type *)0)->field)
 #define ITEM(fixed, type, field)                                                                   \
 	sizeof(struct fixed) + offsetof(struct type, field), sizeof(((struct type *)0)->field)
-#define PAGES_END WIRE_BLOCK_MAX
+#define PAGES_END      WIRE_BLOCK_MAX
+#define SUPERPAGES_END (WIRE_BLOCK_MAX / 512)
 
 /* One field of a valid message is set to a value: the last one allowed, the first one not. */
 static const struct value_case {
@@ -289,6 +297,17 @@ static const struct value_case {
 	{ WIRE_HELD, ITEM(wire_held, wire_held_run, block), 0, UINT64_MAX },
 	{ WIRE_HELD, ITEM(wire_held, wire_held_run, count), PAGES_END - 100, 0 },
 	{ WIRE_HELD, ITEM(wire_held, wire_held_run, count), 1, UINT64_MAX },
+	{ WIRE_TAKE, AT(wire_take, superpages), SUPERPAGES_END, SUPERPAGES_END + 1 },
+	{ WIRE_TAKE, AT(wire_take, superpages), 0, UINT64_MAX },
+	{ WIRE_TAKEN, AT(wire_taken, superpages), SUPERPAGES_END, SUPERPAGES_END + 1 },
+	{ WIRE_TAKEN, AT(wire_taken, superpages), 3, 2 },
+	{ WIRE_TAKEN, AT(wire_taken, untaken), WIRE_UNTAKENS - 1, WIRE_UNTAKENS },
+	{ WIRE_TAKEN, ITEM(wire_taken, wire_superpages, start), SUPERPAGES_END - 3,
+	  SUPERPAGES_END - 2 },
+	{ WIRE_TAKEN, ITEM(wire_taken, wire_superpages, start), 0, UINT64_MAX },
+	{ WIRE_TAKEN, ITEM(wire_taken, wire_superpages, count), 1, 0 },
+	{ WIRE_TAKEN, ITEM(wire_taken, wire_superpages, count), 3, 4 },
+	{ WIRE_TAKEN, ITEM(wire_taken, wire_superpages, count), 3, UINT64_MAX },
 };
 
 static void test_values(void **state)
@@ -313,7 +332,8 @@ static void test_values(void **state)
 /* Bad values in the last item of a full list, where a check that stops early does not look. */
 static void test_last_item(void **state)
 {
-	static const uint16_t types[] = { WIRE_EXTENTS, WIRE_PAGES, WIRE_EVICT, WIRE_HELD };
+	static const uint16_t types[] = { WIRE_EXTENTS, WIRE_PAGES, WIRE_EVICT, WIRE_HELD,
+					  WIRE_TAKEN };
 	static uint8_t payload[WIRE_PAYLOAD_MAX];
 
 	(void)state;
