@@ -51,7 +51,7 @@ class Taken:
     def by_superpages(self):
         self.fill()
         before, start = self.guest.ram_mapped_bytes(), time.monotonic()
-        self.timed("taken_evict", lambda: self.link.free(STEP))
+        self.timed("taken_evict", lambda: self.link.free(STEP, whole=True))
         found = self.timed("taken_take", self._taken)
         where = self.timed("taken_ask_qemu", lambda: page_out.addresses(self.guest, found))
         self.timed("taken_page_out", lambda: page_out.page_out(self.guest.pid, list(where.values())))

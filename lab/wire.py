@@ -290,9 +290,9 @@ class Link:
         """The REPORT with the new limit, and hint."""
         return unreport(self.ask(LIMIT, limit(kind, permille, size, hint), REPORT))
 
-    def free(self, size, usec_max=2000000, more=False, seconds=30):
+    def free(self, size, usec_max=2000000, more=False, whole=False, seconds=30):
         """Bytes by step, and "asked", "usec", "stopped", "brake"."""
-        numbers = FREED_FORM.unpack(self.ask(FREE, struct.pack("<QII", size, usec_max, int(more)), FREED, seconds))
+        numbers = FREED_FORM.unpack(self.ask(FREE, struct.pack("<QII", size, usec_max, int(more) | int(whole) << 1), FREED, seconds))
         return {**dict(zip(STEPS, numbers[1:6])), "asked": numbers[0], "usec": numbers[6],
                 "stopped": STOPPED[numbers[7]], "brake": BRAKES[numbers[8]]}
 

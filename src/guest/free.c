@@ -16,17 +16,25 @@
  * the host did not hold (one of eight squeezes, lab/run balloon). */
 #define CUSHION_DIVISOR 64
 #define CUSHION_PAGES	16384
+/* What is freed page by page may stay in the lists that each CPU has, and a process may have begun:
+ * without it 122 to 127 superpages of 128 were whole a moment later (1 GiB, full of cache). */
+#define WHOLE_MORE_BYTES (16 << 20)
 
 /* One request, while it is worked on. */
 struct request {
 	struct agent *agent;
 	struct wire_freed *freed;
-	bool is_more;
+	bool is_more, is_whole;
 	uint64_t left_bytes;
 	uint64_t end_usec;
 	uint64_t evicted; /* pages */
 	unsigned pieces;
 };
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
 
 static void step_add(struct request *q, enum wire_step step, uint64_t bytes)
 {
@@ -39,6 +47,20 @@ static uint64_t cushion_pages(const struct node *n)
 	uint64_t share = n->managed_pages / CUSHION_DIVISOR;
 
 	return share < CUSHION_PAGES ? share : CUSHION_PAGES;
+}
+
+/* What has to be freed before any is free to be given. */
+static uint64_t lacking_bytes(struct agent *a)
+{
+	uint64_t lacking = 0;
+
+	for (unsigned i = 0; i < a->nodes.count; i++) {
+		const struct node *n = &a->nodes.nodes[i];
+		uint64_t kept = n->high_pages + cushion_pages(n);
+
+		lacking += n->free_pages < kept ? kept - n->free_pages : 0;
+	}
+	return lacking * WIRE_BLOCK_BYTES;
 }
 
 uint64_t free_spare_bytes(struct agent *a)
@@ -60,6 +82,11 @@ static void free_step(struct request *q)
 {
 	uint64_t spare = free_spare_bytes(q->agent);
 
+	/* The balloon takes what is below the watermarks too; superpages are not taken of it. */
+	if (q->is_whole) {
+		q->left_bytes += lacking_bytes(q->agent) + WHOLE_MORE_BYTES;
+		spare = smaller(spare, pool_free_superpages() * WIRE_SUPERPAGE_BYTES);
+	}
 	step_add(q, WIRE_STEP_FREE, spare < q->left_bytes ? spare : q->left_bytes);
 }
 
@@ -151,11 +178,12 @@ static void cache_steps(struct request *q)
 
 	if (!queues_fill(q))
 		return;
-	if (held_any(&s->held, now_usec()) && (!queue_step(q, SHED_SUPER, true, WIRE_STEP_HELD) ||
-					       !queue_step(q, SHED_FRESH, true, WIRE_STEP_HELD)))
+	if (held_any(&s->held, now_usec()) &&
+	    (!queue_step(q, SHED_SUPER, true, WIRE_STEP_HELD) ||
+	     (!q->is_whole && !queue_step(q, SHED_FRESH, true, WIRE_STEP_HELD))))
 		return;
 	if (!queue_step(q, SHED_SOLE_SUPER, false, WIRE_STEP_SUPERPAGE) ||
-	    !queue_step(q, SHED_SUPER, false, WIRE_STEP_SUPERPAGE) ||
+	    !queue_step(q, SHED_SUPER, false, WIRE_STEP_SUPERPAGE) || q->is_whole ||
 	    !queue_step(q, SHED_SOLE, false, WIRE_STEP_COLD) ||
 	    !queue_step(q, SHED_FRESH, false, WIRE_STEP_COLD))
 		return;
@@ -182,6 +210,7 @@ void free_bytes(struct agent *a, const struct wire_free *request, struct wire_fr
 		.agent = a,
 		.freed = ret,
 		.is_more = request->flags & WIRE_FREE_MORE,
+		.is_whole = request->flags & WIRE_FREE_WHOLE,
 		.left_bytes = request->bytes,
 		.end_usec = start + (request->usec_max < REQUEST_USEC_MAX ? request->usec_max
 									  : REQUEST_USEC_MAX),

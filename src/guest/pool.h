@@ -38,6 +38,7 @@
  * @superpages: so many
  * @clears: the kernel clears what it gives out
  * @offered: the host was told of some that it has not answered for
+ * @compacted_usec: when the kernel was had compact memory last; 0: not yet
  * @numbers: of @count of them, ascending: page frame number / 512
  */
 struct pool {
@@ -46,6 +47,7 @@ struct pool {
 	uint64_t superpages;
 	bool clears;
 	bool offered;
+	uint64_t compacted_usec;
 	uint64_t *numbers;
 	uint64_t count;
 };
@@ -66,7 +68,8 @@ void pool_close(struct pool *p);
 /**
  * pool_take() - take so many more out of use, or as many as can be had
  * @spare_bytes: are free and need not stay so: no more than that are taken, so that the kernel has
- *	nothing to reclaim for it
+ *	nothing to reclaim for it. Where too little of it is whole superpages the kernel compacts
+ *	memory first, once a minute at most.
  * @until_usec: the last piece is begun before that
  *
  * Return: why they are fewer.
@@ -86,6 +89,9 @@ bool pool_is_disturbed(const struct pool *p);
  * Return: how many runs, @max at most.
  */
 uint32_t pool_runs(const struct pool *p, struct wire_superpages *ret, uint32_t max);
+
+/** pool_free_superpages() - that are free as a whole now, whoever could use them */
+uint64_t pool_free_superpages(void);
 
 /** pool_whole() - of a text of /proc/buddyinfo: superpages that are free as a whole */
 uint64_t pool_whole(const char *buddyinfo);

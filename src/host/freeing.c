@@ -22,6 +22,7 @@
 struct freeing {
 	struct vm *vm;
 	uint64_t bytes;
+	bool is_whole;
 	struct ledger_entry *entry;
 	freeing_progress_fn *progress;
 	freeing_done_fn *done;
@@ -141,7 +142,8 @@ static void on_freed(struct vm *vm, int result, const struct wire_freed *a, void
 static int on_turn(sd_event_source *s, uint64_t usec, void *userdata)
 {
 	struct freeing *f = userdata;
-	uint32_t flags = f->entry->turns ? WIRE_FREE_MORE : 0;
+	uint32_t flags =
+		(f->entry->turns ? WIRE_FREE_MORE : 0u) | (f->is_whole ? WIRE_FREE_WHOLE : 0u);
 	int r;
 
 	(void)s;
@@ -171,7 +173,7 @@ static void turn_later(struct freeing *f)
 		freeing_end(f, freeing_failure(r));
 }
 
-int freeing_start(struct vm *vm, uint64_t bytes, struct ledger_entry *entry,
+int freeing_start(struct vm *vm, uint64_t bytes, bool is_whole, struct ledger_entry *entry,
 		  freeing_progress_fn *progress, freeing_done_fn *done, void *userdata,
 		  struct freeing **ret)
 {
@@ -188,6 +190,7 @@ int freeing_start(struct vm *vm, uint64_t bytes, struct ledger_entry *entry,
 	*f = (struct freeing){
 		.vm = vm,
 		.bytes = bytes,
+		.is_whole = is_whole,
 		.entry = entry,
 		.progress = progress,
 		.done = done,

@@ -23,12 +23,13 @@ typedef void freeing_progress_fn(struct freeing *f, uint64_t done_bytes, void *u
 /**
  * freeing_start() - begin
  * @bytes: above 0
+ * @is_whole: as whole superpages (WIRE_FREE_WHOLE)
  * @entry: of the ledger, filled as it goes
  *
  * Return: 0 and @done is called, from the loop; or -errno and it is not: -EOPNOTSUPP where the
  * agent cannot, -ENOTCONN where it is not live.
  */
-int freeing_start(struct vm *vm, uint64_t bytes, struct ledger_entry *entry,
+int freeing_start(struct vm *vm, uint64_t bytes, bool is_whole, struct ledger_entry *entry,
 		  freeing_progress_fn *progress, freeing_done_fn *done, void *userdata,
 		  struct freeing **ret);
 

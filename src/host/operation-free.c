@@ -58,7 +58,7 @@ const struct vm *operation_freeing(const struct manager *m)
 static void free_start(struct operation *o)
 {
 	struct ledger_entry *e = o->entry;
-	int r = freeing_start(o->request.vm, o->request.bytes, e, on_progress, on_freed, o,
+	int r = freeing_start(o->request.vm, o->request.bytes, false, e, on_progress, on_freed, o,
 			      &o->freeing);
 
 	if (r >= 0)

@@ -17,10 +17,13 @@
 
 #define COMMAND_USEC ((uint64_t)5000000)
 /* At once, some 20 ms of the loop's time: 32 MiB at 1.7 GiB/s. */
-#define PIECE	   16
-#define SLOW_USEC  ((uint64_t)300000)
-#define PAGE_BYTES 4096
-#define PRESENT	   (1ull << 63) /* of /proc/PID/pagemap */
+#define PIECE 16
+#define TRIES 4
+/* Of a superpage, to be worth keeping away. */
+#define LEAST_BYTES ((int64_t)WIRE_SUPERPAGE_BYTES * 15 / 16)
+#define SLOW_USEC   ((uint64_t)300000)
+#define PAGE_BYTES  4096
+#define PRESENT	    (1ull << 63) /* of /proc/PID/pagemap */
 
 struct page_out {
 	struct vm *vm;
@@ -130,21 +133,39 @@ static int gone_bytes(struct page_out *p, const struct page_out_area *area, int 
 	return r;
 }
 
-static void gone_see(struct page_out *p, const struct page_out_area *area, int file)
+/*
+ * A page that has just come, and waits in some CPU's batch for its place on the kernel's lists, is
+ * not paged out (isolate_lru_folio()): a moment later it is. Return: bytes that are not in memory,
+ * or -errno.
+ */
+static int64_t superpage_out(struct page_out *p, const struct page_out_area *area, int file,
+			     uint64_t hva)
 {
-	uint64_t bytes;
+	uint64_t bytes = 0;
 	int r = 0;
 
-	for (uint32_t i = 0; i < p->piece.count && r >= 0; i++) {
-		r = gone_bytes(p, area, file, p->first_hva + i * WIRE_SUPERPAGE_BYTES, &bytes);
-		if (r >= 0 && bytes == WIRE_SUPERPAGE_BYTES)
+	for (int i = 0; i < TRIES && r >= 0 && bytes < WIRE_SUPERPAGE_BYTES; i++) {
+		if (i)
+			(void)advise(p->pid, hva, WIRE_SUPERPAGE_BYTES);
+		r = gone_bytes(p, area, file, hva, &bytes);
+	}
+	return r < 0 ? r : (int64_t)bytes;
+}
+
+static void gone_see(struct page_out *p, const struct page_out_area *area, int file)
+{
+	int64_t bytes = 0;
+
+	for (uint32_t i = 0; i < p->piece.count && bytes >= 0; i++) {
+		bytes = superpage_out(p, area, file, p->first_hva + i * WIRE_SUPERPAGE_BYTES);
+		if (bytes >= LEAST_BYTES)
 			(void)blockset_add(p->gone, p->piece.start + i, 1);
-		else if (r >= 0 && !p->error[0])
+		else if (bytes >= 0 && !p->error[0])
 			snprintf(p->error, sizeof(p->error),
 				 "the host keeps a part of it in memory: has its swap room?");
 	}
-	if (r < 0)
-		fail(p, "whether it is paged out cannot be seen", r);
+	if (bytes < 0)
+		fail(p, "whether it is paged out cannot be seen", (int)bytes);
 }
 
 /* What QEMU answered is of a moment ago, and QEMU may be another one: the worst is that something

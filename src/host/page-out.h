@@ -25,7 +25,7 @@ struct page_out;
 
 /**
  * page_out_done_fn - once
- * @gone: the superpages of which no page is in memory now; borrowed
+ * @gone: the superpages of which no page is in memory now, or few; borrowed
  * @error: why not all are, for people; ""
  */
 typedef void page_out_done_fn(const struct blockset *gone, const char *error, void *userdata);

@@ -40,8 +40,8 @@ static void on_freed(struct freeing *f, void *userdata)
 
 static void free_start(struct resize *r)
 {
-	int e = freeing_start(r->vm, r->evict_bytes, &r->freed, on_progress, on_freed, r,
-			      &r->freeing);
+	int e = freeing_start(r->vm, r->evict_bytes, r->evict_whole, &r->freed, on_progress,
+			      on_freed, r, &r->freeing);
 
 	if (e < 0)
 		evict_ended(r, freeing_failure(e));
@@ -77,8 +77,9 @@ static void hold_begin(struct resize *r)
 		r->hold = r->m->hold;
 }
 
-void resize_evict(struct resize *r, uint64_t bytes)
+void resize_evict(struct resize *r, uint64_t bytes, bool is_whole)
 {
+	r->evict_whole = is_whole;
 	r->evict_bytes = bytes;
 	r->freed = (struct ledger_entry){ 0 };
 	if (r->told_usec && now_usec() < r->told_usec + TOLD_USEC) {

@@ -56,7 +56,8 @@ struct resize {
 	struct freeing *freeing;
 	struct ledger_entry freed; /* by the eviction under way */
 	uint64_t evict_bytes;	   /* asked for by it */
-	uint64_t evicted_bytes;	   /* by all */
+	bool evict_whole;
+	uint64_t evicted_bytes; /* by all */
 	bool evicted;
 
 	/* resize-take.c */
@@ -64,10 +65,9 @@ struct resize {
 	uint64_t take_asked;	  /* by the one under way, or the last */
 	bool take_cut;		  /* one ended before its time */
 	uint64_t take_superpages; /* of the target that is to be set: in all; 0: none are taken */
-	uint64_t paged_out_bytes; /* by all */
 
 	uint64_t lacking_bytes; /* unplugged when it began */
-	uint64_t first_taken_bytes;
+	uint64_t first_taken_bytes, first_out_bytes;
 	bool host_first_known;
 	uint64_t host_first_bytes;
 	uint64_t order;
@@ -113,7 +113,8 @@ bool resize_stats_due(struct resize *r);
 bool resize_stats_end(struct resize *r);
 
 /* resize-evict.c */
-void resize_evict(struct resize *r, uint64_t bytes);
+/** resize_evict() - @is_whole: as whole superpages */
+void resize_evict(struct resize *r, uint64_t bytes, bool is_whole);
 void resize_evict_look(struct resize *r, uint64_t now);
 void resize_evict_end(struct resize *r);
 

@@ -80,6 +80,13 @@ static uint64_t taken(const struct resize *r)
 	return now > r->first_taken_bytes ? now - r->first_taken_bytes : 0;
 }
 
+static uint64_t paged_out(const struct resize *r)
+{
+	uint64_t now = vm_paged_out_bytes(r->vm);
+
+	return now > r->first_out_bytes ? now - r->first_out_bytes : 0;
+}
+
 static struct balloon_result result_of(struct resize *r)
 {
 	struct balloon_result result = {
@@ -98,7 +105,7 @@ static struct balloon_result result_of(struct resize *r)
 		.evicted_bytes = r->evicted_bytes,
 		.unplugged_bytes = unplugged(r),
 		.taken_bytes = taken(r),
-		.paged_out_bytes = r->paged_out_bytes,
+		.paged_out_bytes = paged_out(r),
 		.steps = r->run.steps,
 		.usec = now_usec() - r->started_usec,
 		.dry_run = r->request.dry_run,

@@ -27,7 +27,6 @@ static void taking_ended(struct resize *r)
 {
 	uint64_t now = r->vm->taken_superpages;
 
-	r->paged_out_bytes += take_bytes(r->take);
 	r->take = take_free(r->take);
 	r->b->is_taking = false;
 	if (now >= r->take_asked || now >= r->b->taken_superpages)
@@ -49,8 +48,8 @@ static void on_taken(struct take *take, enum wire_untaken untaken, const char *e
 	}
 	r->seen.take_done = true;
 	/* Whoever uses huge pages himself is not short for that: by pages, then. */
-	r->seen.untaken = untaken == WIRE_UNTAKEN_HUGETLB ? BALLOON_UNTAKEN_REFUSED
-							  : untaken_of(untaken);
+	r->seen.untaken =
+		untaken == WIRE_UNTAKEN_HUGETLB ? BALLOON_UNTAKEN_REFUSED : untaken_of(untaken);
 	taking_ended(r);
 	resize_decide(r);
 }

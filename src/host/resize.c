@@ -232,7 +232,7 @@ void resize_decide(struct resize *r)
 		r->evicted = false;
 	switch (next.act) {
 	case BALLOON_EVICT:
-		resize_evict(r, next.bytes);
+		resize_evict(r, next.bytes, next.is_whole);
 		break;
 	case BALLOON_SET:
 		set(r, &next);
@@ -355,6 +355,7 @@ static void begin(struct resize *r)
 	r->is_begun = true;
 	r->lacking_bytes = plugged_lacking_bytes(&r->seen.plugged);
 	r->first_taken_bytes = vm_taken_bytes(r->vm);
+	r->first_out_bytes = vm_paged_out_bytes(r->vm);
 	r->host_first_known = vm_resident_bytes(r->vm, &r->host_first_bytes) >= 0;
 	if (!r->host_first_known)
 		resize_note(r,

@@ -20,8 +20,7 @@
 struct take {
 	struct vm *vm;
 	uint64_t wanted;
-	uint64_t before;    /* out of use before the order under way */
-	uint64_t out_bytes; /* paged out by all */
+	uint64_t before; /* out of use before the order under way */
 	uint64_t started_usec;
 	enum wire_untaken untaken;
 	char error[VM_TEXT_MAX];
@@ -85,7 +84,6 @@ static void on_paged_out(const struct blockset *gone, const char *error, void *u
 	uint64_t count = blockset_count(gone), more = t->vm->taken_superpages - t->before;
 
 	vm_paged_out(t->vm, gone);
-	t->out_bytes += count * WIRE_SUPERPAGE_BYTES;
 	t->page_out = page_out_free(t->page_out);
 	if (!error[0])
 		turn_next(t);
@@ -189,11 +187,6 @@ int take_start(struct vm *vm, uint64_t superpages, take_done_fn *done, void *use
 	*ret = t;
 	turn_after(t, 0);
 	return 0;
-}
-
-uint64_t take_bytes(const struct take *t)
-{
-	return t->out_bytes;
 }
 
 struct take *take_free(struct take *t)

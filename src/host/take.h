@@ -38,9 +38,6 @@ int take_start(struct vm *vm, uint64_t superpages, take_done_fn *done, void *use
 /** take_set() - where the superpages of an answer lie, by number; NULL when memory is short */
 struct blockset *take_set(const struct wire_taken *taken);
 
-/** take_bytes() - so much was paged out by it */
-uint64_t take_bytes(const struct take *t);
-
 /** take_free() - stop. A guest that was asked may still do it. Before vm_free(). Return: NULL. */
 struct take *take_free(struct take *t);
 

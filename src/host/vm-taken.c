@@ -48,3 +48,8 @@ uint64_t vm_taken_bytes(const struct vm *vm)
 {
 	return vm->taken_superpages * WIRE_SUPERPAGE_BYTES;
 }
+
+uint64_t vm_paged_out_bytes(const struct vm *vm)
+{
+	return blockset_count(vm->paged_out) * WIRE_SUPERPAGE_BYTES;
+}

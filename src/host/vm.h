@@ -227,6 +227,9 @@ void vm_paged_out(struct vm *vm, const struct blockset *set);
 /** vm_take_back() - have all superpages used again; not waited for */
 void vm_take_back(struct vm *vm);
 
+/** vm_paged_out_bytes() - of what is out of use, that the host was made to page out */
+uint64_t vm_paged_out_bytes(const struct vm *vm);
+
 /** vm_taken_bytes() - that its agent keeps out of use */
 uint64_t vm_taken_bytes(const struct vm *vm);
 

@@ -60,6 +60,10 @@ bool look_unplug(struct look *l, uint64_t bytes);
  */
 uint64_t look_pages(struct look *l, uint64_t bytes);
 
+/** look_take_bytes() - how much of what is left to take may be had in superpages out of use; 0:
+ * none */
+uint64_t look_take_bytes(const struct look *l, uint64_t bytes);
+
 /**
  * look_step_any() - begin a step after what was to be evicted was, by superpages out of use where
  * there are some to be had, else by pages

@@ -2,6 +2,7 @@
 #include "policy/balloon-parts.h"
 
 #define SUPERPAGE_BYTES ((uint64_t)2 << 20)
+#define TAKE_GOOD_PART	8
 
 static const struct plugged_device *fullest(const struct look *l)
 {
@@ -20,7 +21,7 @@ static uint64_t unplug_bytes(const struct look *l, uint64_t bytes)
 	return look_least(bytes, d->bytes) / d->block_bytes * d->block_bytes;
 }
 
-static uint64_t take_bytes(const struct look *l, uint64_t bytes)
+uint64_t look_take_bytes(const struct look *l, uint64_t bytes)
 {
 	if (!l->seen->can_take || l->run->has_taken_all || l->goal->by == BALLOON_BY_PAGES)
 		return 0;
@@ -67,7 +68,7 @@ bool look_unplug(struct look *l, uint64_t bytes)
 		l->run->is_unplugging = true;
 		l->run->unplugging = fullest(l)->index;
 		l->next->unplug_bytes = whole;
-	} else if (l->goal->by == BALLOON_BY_SUPERPAGES && !take_bytes(l, bytes)) {
+	} else if (l->goal->by == BALLOON_BY_SUPERPAGES && !look_take_bytes(l, bytes)) {
 		superpages_end(l, bytes);
 	} else {
 		return false;
@@ -77,7 +78,7 @@ bool look_unplug(struct look *l, uint64_t bytes)
 
 void look_step_any(struct look *l, uint64_t bytes)
 {
-	uint64_t whole = take_bytes(l, bytes);
+	uint64_t whole = look_take_bytes(l, bytes);
 
 	if (!whole && l->goal->by == BALLOON_BY_SUPERPAGES) {
 		superpages_end(l, bytes);
@@ -98,7 +99,9 @@ void look_take_end(struct look *l)
 		return;
 	}
 	l->run->is_taking = false;
-	l->run->has_taken_all = true;
+	/* Where it had a good part, there are more once more is evicted. */
+	l->run->has_taken_all = l->run->step_from_bytes - look_reached(l) <
+				(l->run->step_from_bytes - l->run->target_bytes) / TAKE_GOOD_PART;
 	l->run->untaken = l->seen->untaken;
 	look_set(l, look_reached(l));
 }

@@ -233,6 +233,7 @@ static void calm(struct look *l)
 	l->run->evicted_usec = 0;
 	l->next->act = BALLOON_EVICT;
 	l->next->bytes = l->run->step_bytes;
+	l->next->is_whole = look_take_bytes(l, l->run->step_bytes);
 }
 
 /* The report that LOOK has waited for serves the first step too. */

@@ -240,6 +240,7 @@ enum balloon_act {
  * struct balloon_next - what to do
  * @unplug_bytes: of BALLOON_SET: so many are to be unplugged, by the device that @run names; 0:
  *none
+ * @is_whole: of BALLOON_EVICT: as whole superpages, nothing else being of use
  * @take_bytes: so many are to be taken out of use, in superpages; 0: none
  * @quarantine: of BALLOON_END: no inflation for balloon_rules.quarantine_usec
  * @maybe_guest: of BALLOON_OTHER_OWNER: it has more than we left it, which may be its own act: no
@@ -251,6 +252,7 @@ struct balloon_next {
 	uint64_t bytes;
 	uint64_t unplug_bytes;
 	uint64_t take_bytes;
+	bool is_whole;
 	bool set;
 	enum balloon_state state;
 	bool quarantine;

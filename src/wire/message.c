@@ -306,8 +306,9 @@ static int free_check(void *p)
 {
 	const struct wire_free *order = p;
 
-	return bytes_valid(order->bytes) && !(order->flags & ~(uint32_t)WIRE_FREE_MORE) ? 0
-											: -EBADMSG;
+	return bytes_valid(order->bytes) && !(order->flags & ~(uint32_t)WIRE_FREE_FLAGS_ALL)
+		       ? 0
+		       : -EBADMSG;
 }
 
 static int freed_check(void *p)

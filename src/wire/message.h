@@ -381,8 +381,14 @@ struct wire_report {
 };
 #define WIRE_BLIND UINT32_MAX
 
-/* More of the same request: what is free by now is what the request freed, and does not count. */
-#define WIRE_FREE_MORE 1
+enum wire_free_flag {
+	/* More of the same request: what is free by now is what the request freed, and does not
+	 * count. */
+	WIRE_FREE_MORE = 1 << 0,
+	/* As whole superpages: nothing else that is free counts, and no other cache is evicted. */
+	WIRE_FREE_WHOLE = 1 << 1,
+	WIRE_FREE_FLAGS_ALL = (1 << 2) - 1,
+};
 struct wire_free {
 	uint64_t bytes;
 	uint32_t

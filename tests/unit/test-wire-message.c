@@ -285,7 +285,7 @@ static const struct value_case {
 	{ WIRE_REPORT, AT(wire_report, oom_kills), INT64_MAX, 1ull << 63 },
 	{ WIRE_REPORT, AT(wire_report, alloc_stalls), INT64_MAX, 1ull << 63 },
 	{ WIRE_FREE, AT(wire_free, bytes), INT64_MAX, 1ull << 63 },
-	{ WIRE_FREE, AT(wire_free, flags), WIRE_FREE_MORE, 2 },
+	{ WIRE_FREE, AT(wire_free, flags), WIRE_FREE_FLAGS_ALL, WIRE_FREE_FLAGS_ALL + 1 },
 	{ WIRE_FREED, AT(wire_freed, asked_bytes), INT64_MAX, 1ull << 63 },
 	{ WIRE_FREED, AT(wire_freed, step_bytes[0]), INT64_MAX, 1ull << 63 },
 	{ WIRE_FREED, AT(wire_freed, step_bytes[4]), INT64_MAX, UINT64_MAX },
