@@ -3,6 +3,7 @@
 superpages that could be given are those that the agent finds."""
 import pytest
 
+from lab import swap
 from lab.scenarios import superpages
 from test_limit import held, measured
 
@@ -25,7 +26,7 @@ def superpages_report():
 @pytest.mark.parametrize("group", GROUPS)
 def test_superpages(superpages_report, group):
     if group == "taken" and not GROUPS[group] & {check["name"] for check in superpages_report.checks}:
-        pytest.skip("this machine has no swap, and none could be made: an agent's superpages were left out")
+        pytest.skip(f"{swap.NONE}: an agent's superpages were left out")
     held(superpages_report, GROUPS[group])
 
 

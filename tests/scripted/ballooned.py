@@ -399,14 +399,14 @@ def crowd(host, request):
 def place(folder):
     """place(): a daemon of its own, and one guest with a file."""
     with contextlib.ExitStack() as stack:
-        def make(name, more="", agent=None, kind=Balloon):
+        def make(name, more="", agent=None, kind=Balloon, wrapper=()):
             path = Path(folder) / name
             path.mkdir()
             daemon = d.Daemon(path)
             made = Guest(daemon, stack, "a", agent or Agent(), attach=False, kind=kind)
             daemon.add("a", made.balloon.path, made.agent.path, act=True, more=more)
             stack.callback(lambda: process.stop(daemon.process))
-            daemon.start()
+            daemon.start(wrapper)
             made.ready()
             return made
         yield make
