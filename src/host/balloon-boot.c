@@ -162,7 +162,8 @@ static void resume(struct balloon *b, uint64_t now)
 	char text[BALLOON_REFUSAL_MAX];
 	int r;
 
-	if (b->resize || b->open_due || !b->vm->inventory || !b->vm->inventory->running)
+	if (b->resize || b->open_due || balloon_taken_busy(b) || !b->vm->inventory ||
+	    !b->vm->inventory->running)
 		return;
 	request.size.bytes = balloon_guard_resume(&b->guard, &balloon_rules_default, now,
 						  b->vm->agent == VM_AGENT_LIVE);

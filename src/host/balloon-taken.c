@@ -78,8 +78,8 @@ static void take(struct balloon *b, uint64_t superpages, uint64_t now)
 
 /*
  * More than the target allows are of a daemon before this one, whose journal tells nothing of them,
- * or of an order that came too late: nobody else would give them back. Of those that it allows, of
- * a daemon before this one too, it is not known what is paged out.
+ * or of an order that came too late: nobody else would give them back. Others may be out of use and
+ * not paged out: of a daemon before this one, of an order that was cut short.
  */
 static void surplus_see(struct balloon *b, uint64_t now)
 {
@@ -92,7 +92,7 @@ static void surplus_see(struct balloon *b, uint64_t now)
 			   "be asked for: the others are given back",
 			   b->vm->config.name, (unsigned long long)is, (unsigned long long)most);
 		take(b, most, now);
-	} else if (!blockset_count(b->vm->paged_out)) {
+	} else if (is > b->taken_superpages || blockset_count(b->vm->paged_out) < is) {
 		b->taken_superpages = is;
 		take(b, is, now);
 	}
@@ -133,7 +133,7 @@ static void lost_see(struct balloon *b, uint64_t now)
 static void silence_see(struct balloon *b, uint64_t now)
 {
 	if (b->vm->agent == VM_AGENT_LIVE || !b->vm->taken_superpages ||
-	    now < b->vm->link_heard_usec + SILENT_USEC)
+	    now < b->vm->heard_usec + SILENT_USEC)
 		return;
 	vm_taken_forget(b->vm);
 	b->vm->untaken = WIRE_UNTAKEN_SILENCE;

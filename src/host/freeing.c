@@ -18,6 +18,7 @@
  * in batches. Empty slab pages go by cache, and may be any number.
  */
 #define OVERSHOOT_BYTES ((uint64_t)64 << 20)
+#define WHOLE_DIVISOR	8
 
 struct freeing {
 	struct vm *vm;
@@ -68,6 +69,12 @@ static void freeing_end(struct freeing *f, const char *error)
 	f->done(f, f->userdata);
 }
 
+/* Whole superpages are taken of what lies above its watermarks, which is freed first. */
+static uint64_t overshoot(const struct freeing *f, uint64_t ram)
+{
+	return f->is_whole ? OVERSHOOT_BYTES + ram / WHOLE_DIVISOR : OVERSHOOT_BYTES;
+}
+
 /*
  * Not: memory that the guest does not have, or more than was asked for. Each answer's sum fits 63
  * bits (wire_decode()), and so does that of those before.
@@ -85,7 +92,7 @@ static bool answer_valid(const struct freeing *f, const struct wire_freed *a)
 	return a->asked_bytes == f->asked_bytes &&
 	       (f->entry->turns || a->step_bytes[WIRE_STEP_FREE] <= f->bytes) &&
 	       a->step_bytes[WIRE_STEP_SLAB] <= ram && evicted <= ram &&
-	       evicted <= f->asked_bytes + OVERSHOOT_BYTES &&
+	       evicted <= f->asked_bytes + overshoot(f, ram) &&
 	       before + a->step_bytes[WIRE_STEP_FREE] + a->step_bytes[WIRE_STEP_SLAB] + evicted <=
 		       INT64_MAX;
 }

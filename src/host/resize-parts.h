@@ -123,8 +123,8 @@ void resize_evict_end(struct resize *r);
 void resize_take(struct resize *r, uint64_t superpages);
 /** resize_taken_see() - whether more can be taken, and whether some were lost */
 void resize_taken_see(struct resize *r);
-/** resize_taken_lost() - some are in use again that nobody was asked to give back */
-bool resize_taken_lost(const struct resize *r);
+/** resize_taken_lost() - how many are in use again that nobody was asked to give back */
+uint64_t resize_taken_lost(const struct resize *r);
 void resize_take_end(struct resize *r);
 
 /* resize-reply.c */

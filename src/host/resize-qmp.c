@@ -216,11 +216,10 @@ static void on_set(struct dial *dial, const struct qmp_reply *reply, void *userd
  */
 static bool lost_see(struct resize *r)
 {
-	uint64_t lost = r->b->taken_superpages - r->vm->taken_superpages;
+	uint64_t lost = resize_taken_lost(r);
 
 	if (!r->is_ending) {
-		/* An agent that has just greeted is about to tell. */
-		r->is_set_lost = !r->vm->taken_told;
+		r->seen.gave_back = true;
 		resize_decide(r);
 		return false;
 	}

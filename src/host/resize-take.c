@@ -71,9 +71,14 @@ void resize_take(struct resize *r, uint64_t superpages)
 	r->seen.take_done = true;
 }
 
-bool resize_taken_lost(const struct resize *r)
+uint64_t resize_taken_lost(const struct resize *r)
 {
-	return !r->b->is_taking && r->vm->taken_superpages < r->b->taken_superpages;
+	uint64_t was = r->b->taken_superpages, is = r->vm->taken_superpages;
+
+	/* What is being given back on order is not lost. */
+	if (r->take && r->take_asked < was)
+		was = r->take_asked;
+	return was > is ? was - is : 0;
 }
 
 void resize_taken_see(struct resize *r)
@@ -81,6 +86,7 @@ void resize_taken_see(struct resize *r)
 	struct balloon_seen *s = &r->seen;
 
 	s->can_take = !r->has_mems && !take_obstacle(r->vm);
+	/* One that has greeted anew is about to tell. */
 	if (s->gave_back || !r->vm->taken_told || !resize_taken_lost(r))
 		return;
 	s->gave_back = true;

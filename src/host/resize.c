@@ -190,6 +190,9 @@ static void end_begin(struct resize *r, enum balloon_phase phase)
 	r->settle_until_usec = now_usec() + RULES->settle_usec;
 	resize_evict_end(r);
 	resize_take_end(r);
+	/* The size that is left reckons with what was lost. */
+	if (r->seen.gave_back)
+		r->b->taken_superpages = r->vm->taken_superpages;
 	refusal_see(r, phase);
 	if (r->end.set)
 		resize_set(r, r->end.bytes, NULL, 0);

@@ -82,15 +82,18 @@ static void on_paged_out(const struct blockset *gone, const char *error, void *u
 {
 	struct take *t = userdata;
 	uint64_t count = blockset_count(gone), more = t->vm->taken_superpages - t->before;
+	char why[VM_TEXT_MAX];
 
 	vm_paged_out(t->vm, gone);
+	/* It is what is freed now that has the text. */
+	snprintf(why, sizeof(why), "%s", error);
 	t->page_out = page_out_free(t->page_out);
-	if (!error[0])
+	if (!why[0])
 		turn_next(t);
 	else if (t->vm->taken_superpages > t->before)
-		give_back(t, t->before + (count < more ? count : more), error);
+		give_back(t, t->before + (count < more ? count : more), why);
 	else {
-		fail(t, error);
+		fail(t, why);
 		turn_next(t);
 	}
 }

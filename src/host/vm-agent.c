@@ -8,6 +8,7 @@
 #include "host/vm.h"
 
 #define RETRY_USEC  2000000ULL
+#define TOLD_USEC   2000000ULL
 #define PING_USEC   10000000ULL
 #define GREET_USEC  1000000ULL /* an agent may start long after the guest's port was opened */
 #define SILENT_USEC 30000000ULL
@@ -101,6 +102,11 @@ static void on_hello(struct vm *vm, uint64_t id, const struct wire_hello *hello)
 {
 	/* A new agent knows nothing of what the one before was asked, and has nothing of it. */
 	vm_taken_forget(vm);
+	if (vm->interruption)
+		agent_give_up(vm, -EINTR, vm->interruption);
+	vm->interruption = NULL;
+	vm->taken_open = true;
+	vm->hello_usec = now_usec();
 	if (id != LINK_WELCOME_ID)
 		agent_give_up(vm, -EINTR, "the agent was started anew");
 	if (memcmp(vm->hello.boot_id, hello->boot_id, sizeof(hello->boot_id)) != 0)
@@ -155,23 +161,22 @@ static void on_taken(struct vm *vm, uint64_t id, const union wire_message *m)
 {
 	const struct wire_taken *taken = m->taken;
 
-	/* What the guest told before it was reset is not true any more. */
-	if (vm->interruption)
+	/* What the guest told before it was reset, or its agent ended, is not true any more. */
+	if (!vm->taken_open)
 		return;
 	if (taken->superpages * WIRE_SUPERPAGE_BYTES >= ram_pages(vm) * WIRE_BLOCK_BYTES) {
 		agent_state(vm, VM_AGENT_BAD, "claims to have more out of use than it has");
 		vm->link_closed = true;
 		return;
 	}
-	vm_taken_see(vm, taken);
-	if (vm->taken_done && id == vm->ask_id) {
-		ask_finish(vm, 0, m);
-	} else if (!id && taken->untaken) {
+	if (taken->superpages < vm->taken_superpages)
 		vm->untaken = taken->untaken;
-		log_debug("%s: %llu superpages are out of its use: it gave others back: %s",
-			  vm->config.name, (unsigned long long)taken->superpages,
-			  wire_untaken_name(taken->untaken));
-	}
+	vm_taken_see(vm, taken);
+	if (vm->taken_done && id == vm->ask_id)
+		ask_finish(vm, 0, m);
+	else
+		log_debug("%s: %llu superpages are out of its use, unasked: %s", vm->config.name,
+			  (unsigned long long)taken->superpages, wire_untaken_name(taken->untaken));
 }
 
 static void on_error(struct vm *vm, uint64_t id, const struct wire_error *error)
@@ -188,10 +193,13 @@ static void on_message(uint16_t type, uint64_t id, const union wire_message *m, 
 	struct vm *vm = userdata;
 
 	(void)length;
-	vm->link_heard_usec = now_usec();
+	vm->link_heard_usec = vm->heard_usec = now_usec();
 	if (vm->agent == VM_AGENT_SILENT && vm->greeted) {
 		agent_state(vm, VM_AGENT_LIVE, vm->hello.missing);
 		vm->limit_due = true;
+		/* It may have given all back meanwhile, or none. */
+		vm->taken_told = !(vm->hello.capabilities & WIRE_CAN_TAKE);
+		vm->hello_usec = 0;
 	}
 	switch (type) {
 	case WIRE_HELLO:
@@ -312,6 +320,18 @@ static void link_keep(struct vm *vm, uint64_t now)
 		vm_wish_ask(vm);
 }
 
+/* What it keeps out of use it tells after its greeting: one that did not is greeted again. */
+static void taken_ask(struct vm *vm, uint64_t now)
+{
+	const struct wire_welcome welcome = { .version = WIRE_VERSION };
+
+	if (vm->agent != VM_AGENT_LIVE || vm->taken_told || !vm->link || vm->link_closed ||
+	    now < vm->hello_usec + TOLD_USEC)
+		return;
+	vm->hello_usec = now;
+	(void)link_send(vm->link, WIRE_WELCOME, LINK_WELCOME_ID, &welcome, sizeof(welcome));
+}
+
 static void agent_deadlines(struct vm *vm, uint64_t now)
 {
 	if (vm->interruption)
@@ -337,6 +357,7 @@ void vm_agent_tick(struct vm *vm, uint64_t now)
 		link_connect(vm, now);
 	agent_deadlines(vm, now);
 	link_keep(vm, now);
+	taken_ask(vm, now);
 	vm_wish_send(vm);
 	if (vm->agent == VM_AGENT_LIVE && now > vm->link_heard_usec + SILENT_USEC)
 		agent_state(vm, VM_AGENT_SILENT, "has not answered for 30 seconds");

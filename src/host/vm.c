@@ -84,11 +84,13 @@ static void on_qmp_event(struct qmp *qmp, const char *name, json_t *data, void *
 	if (strcmp(name, "RESET") == 0 || strcmp(name, "SHUTDOWN") == 0) {
 		vm_agent_forget(vm);
 		vm_taken_forget(vm);
+		vm->taken_open = false;
 		vm_agent_interrupt(vm, "the guest was restarted or shut down");
 	} else if (strcmp(name, "STOP") == 0) {
 		vm_agent_interrupt(vm, "the guest was paused");
 	} else if (strcmp(name, "VSERPORT_CHANGE") == 0 && port_closed(vm, data)) {
 		vm_taken_forget(vm);
+		vm->taken_open = false;
 		vm_agent_interrupt(vm, "the agent has ended");
 	} else if (strcmp(name, "BALLOON_CHANGE") == 0) {
 		balloon_see(vm, data);

@@ -102,10 +102,13 @@ struct vm {
 	uint64_t inflated_usec;	      /* when its balloon was last seen to inflate; 0: never */
 	uint64_t balloon_bytes;	      /* the size that QEMU told last; the guest writes it */
 	uint64_t taken_superpages;    /* out of the guest's use, by its agent's word */
-	bool taken_told;	      /* since the agent greeted */
-	struct blockset *taken;	      /* where they lie, as far as was told */
-	struct blockset *paged_out;   /* of these the ones that the host was made to page out */
-	enum wire_untaken untaken;    /* why it gave some back by itself, the last time it did */
+	bool taken_told;	      /* since the agent greeted, at hello_usec */
+	bool taken_open;	      /* it did since the guest, or the one before, ended */
+	uint64_t hello_usec;
+	uint64_t heard_usec;	    /* when the agent said anything last */
+	struct blockset *taken;	    /* where they lie, as far as was told */
+	struct blockset *paged_out; /* of these the ones that the host was made to page out */
+	enum wire_untaken untaken;  /* why it gave some back by itself, the last time it did */
 
 	bool qmp_lent; /* somebody else uses it: a closed one is not replaced */
 	/* Called with each event of QEMU's, from the loop; @data is borrowed and may be NULL. */

@@ -86,6 +86,7 @@ void look_step_any(struct look *l, uint64_t bytes)
 	}
 	look_step(l, whole ? whole : bytes);
 	l->run->is_taking = whole > 0;
+	l->run->is_by_pages = !whole;
 	l->next->take_bytes = whole;
 }
 

@@ -157,7 +157,7 @@ void look_step(struct look *l, uint64_t bytes)
 	run->step_base = l->seen->report;
 	run->low_actual_bytes = l->seen->actual_bytes;
 	run->low_host_bytes = l->seen->host_bytes;
-	run->is_unplugging = run->is_taking = false;
+	run->is_unplugging = run->is_taking = run->is_by_pages = false;
 	run->steps++;
 	look_phase(l, BALLOON_PHASE_STEP);
 	look_set(l, run->step_from_bytes - bytes);
@@ -369,8 +369,7 @@ static void calm_after(struct look *l)
 {
 	struct balloon_run *run = l->run;
 
-	if (!run->is_taking && !run->is_unplugging && run->untaken != BALLOON_UNTAKEN_REFUSED &&
-	    run->target_bytes < run->step_from_bytes)
+	if (run->is_by_pages && run->untaken != BALLOON_UNTAKEN_REFUSED)
 		run->has_taken_all = false;
 	look_phase(l, BALLOON_PHASE_CALM);
 }

@@ -205,6 +205,7 @@ enum balloon_phase {
  * @is_unplugging: this step is by virtio-mem; @unplugging: by that device
  * @unplugged: a bit for each device that could not empty what it was asked for
  * @is_taking: this step is by superpages out of use
+ * @is_by_pages: this step could not be by those
  * @has_taken_all: there were no more of those, for @untaken; another try comes after a step by
  * pages
  * @is_set: QEMU has taken the target of this step
@@ -223,7 +224,7 @@ struct balloon_run {
 	bool is_unplugging;
 	unsigned int unplugging;
 	uint32_t unplugged;
-	bool is_taking, has_taken_all;
+	bool is_taking, has_taken_all, is_by_pages;
 	enum balloon_untaken untaken;
 	bool is_set;
 	unsigned steps;

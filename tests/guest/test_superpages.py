@@ -13,7 +13,7 @@ GROUPS = {
     "given_back": {"killed_journaled", "killed_left_held", "killed_log_troubles"},
     "no_drift": {"drift_memtotal_bytes", "drift_memavailable_bytes"},
     "harmless": {"kernel_log_troubles"},
-    "taken": {"superpage_bytes_ratio", "taken_drift_pool", "taken_drift_memtotal_bytes", "taken_drift_memavailable_bytes",
+    "taken": {"superpage_bytes_ratio", "taken_kept_share", "taken_drift_pool", "taken_drift_memtotal_bytes", "taken_drift_memavailable_bytes",
               "taken_log_troubles"},
 }
 
