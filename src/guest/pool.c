@@ -226,16 +226,18 @@ static void compact(struct pool *p)
 		log_debug("Memory is not compacted: %s", strerror(errno));
 }
 
-/* The last few the kernel may make whole itself: what each CPU keeps is not among the free ones. */
+/* The last few the kernel may make whole itself: what each CPU keeps is not among the free ones,
+ * superpages of its own among it. */
 static uint64_t most(struct pool *p, uint64_t count, uint64_t spare_bytes)
 {
 	uint64_t spare = spare_bytes / WIRE_SUPERPAGE_BYTES, wanted = count < spare ? count : spare;
 	uint64_t whole = pool_free_superpages();
 
-	if (whole < wanted) {
+	if (whole + PIECE < wanted) {
 		compact(p);
-		whole = pool_free_superpages() + PIECE;
+		whole = pool_free_superpages();
 	}
+	whole += PIECE;
 	return whole < wanted ? whole : wanted;
 }
 
