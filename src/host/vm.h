@@ -169,7 +169,7 @@ pid_t vm_pid(const struct vm *vm);
 /**
  * vm_resident_bytes() - how much of the guest's RAM the host holds
  *
- * The blocks of QEMU's memfd: one fstat, which takes no lock of QEMU's.
+ * The blocks of QEMU's memfd, less what of it is in swap: neither takes a lock of QEMU's.
  *
  * Return: 0; -EOPNOTSUPP where RAM is not one memfd or file of its own.
  */

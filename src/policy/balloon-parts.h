@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What balloon.c (phases), balloon-unplug.c (steps by virtio-mem) and balloon-end.c (how a resize
+/* What balloon.c (phases), balloon-unplug.c (steps by superpages) and balloon-end.c (how a resize
  * ends) share, and nobody else. */
 #ifndef PAGEPACT_POLICY_BALLOON_PARTS_H
 #define PAGEPACT_POLICY_BALLOON_PARTS_H

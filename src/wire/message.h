@@ -9,7 +9,7 @@
  * make an agent do is: look (SCAN, NAME, ASK), ask its own kernel to drop page cache that the
  * agent itself has just seen clean and unmapped (EVICT, FREE, LIMIT), have empty slab pages given
  * back (FREE), and keep free superpages out of the guest's use (TAKE). HELD is a hint as to which
- *of it goes first.
+ * of it goes first.
  *
  *	host                         agent
  *	WELCOME          ─────────▶
