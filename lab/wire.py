@@ -261,6 +261,9 @@ class Link:
     def hello(self):
         version, can, pages, page_bytes, budget, boot, agent, kernel, missing = struct.unpack(
             "<IIQII16s32s64s192s", self.ask(WELCOME, struct.pack("<II", VERSION, 0), HELLO))
+        # What it keeps out of use follows, and is not to be the next reader's.
+        while can & CAN_TAKE and self.receive(self.seconds)[0] != TAKEN:
+            pass
         return {"version": version, "capabilities": can, "ram_pages": pages, "page_bytes": page_bytes, "budget": budget,
                 "boot_id": boot.hex(), "agent": agent.rstrip(b"\0").decode(), "kernel": kernel.rstrip(b"\0").decode(),
                 "missing": missing.rstrip(b"\0").decode()}
