@@ -172,3 +172,5 @@ def taken(lab, report, kernel):
             report.check("taken_log_troubles", report.measure("taken_log_troubles", len(found)), "== 0")
     except swap.NoSwap as error:
         report.say(f"Superpages that an agent keeps out of use are left out: {error}")
+        if report.only:
+            report.check("taken_measured", None, "== 1")
