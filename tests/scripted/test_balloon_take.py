@@ -14,12 +14,12 @@ SUPERPAGE = 2 * MIB
 
 
 class Taker(Agent):
-    """Takes what it is asked for, from superpage `first` on, and at most `most` of them."""
+    """Takes what it is asked for, from superpage `first` on, and `more` of them."""
 
-    def __init__(self, first=64, most=1 << 20):
+    def __init__(self, first=64, more=0):
         super().__init__()
         self.can = CAN | wire.CAN_TAKE
-        self.first, self.most, self.takes, self.has = first, most, [], 0
+        self.first, self.more, self.takes, self.has = first, more, [], 0
 
     def told(self, untaken="none"):
         return wire.taken(self.has, [(self.first, self.has)] if self.has else [], untaken)
@@ -31,8 +31,8 @@ class Taker(Agent):
             if kind != wire.TAKE:
                 return plain(connection, kind, ident)
             self.takes.append(struct.unpack("<Q", agent.payload)[0])
-            self.has = min(self.takes[-1], self.most)
-            return connection.sendall(d.frame(wire.TAKEN, ident, self.told("scarce" if self.has < self.takes[-1] else "none")))
+            self.has = self.takes[-1] + (self.more if self.takes[-1] else 0)
+            return connection.sendall(d.frame(wire.TAKEN, ident, self.told()))
         agent.answer = answer
         messages = agent.messages
 
@@ -100,3 +100,13 @@ def test_what_the_host_does_not_page_out_is_given_back(place, folder, first, req
     assert any(note.startswith("superpages: ") for note in reply["notes"]), reply["notes"]
     reply = made.resize("-100M", by="superpages")
     assert reply["state"] == "superpages_ended" and reply["actual_bytes"] == made.balloon.memory - 100 * MIB
+
+
+def test_more_than_it_was_asked_for(place, folder):  # noqa: F811
+    """A host would fill its swap with what a guest says that it does not use: nothing of it is paged out."""
+    said = Taker(more=1)
+    made = place("more", agent=said, wrapper=sees(folder, "more", "/dev/zram0 partition 1048576 0 100\n"))
+    reply = made.resize("-100M")
+    assert reply["state"] == "reached" and reply["taken_bytes"] == reply["paged_out_bytes"] == 0, reply
+    assert "superpages: the agent claims to have taken more than it was asked for" in reply["notes"], reply["notes"]
+    assert said.takes[0] == 50 and set(said.takes[1:]) == {0} and made.balloon.target == made.balloon.memory - 100 * MIB
