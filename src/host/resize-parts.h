@@ -77,6 +77,9 @@ struct resize {
 /** resize_note() - something to know about it, once each */
 void resize_note(struct resize *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/** resize_begin() - the first look tells what a relative size is relative to; or it fails */
+void resize_begin(struct resize *r);
+
 /** resize_decide() - after a look, or when something has ended */
 void resize_decide(struct resize *r);
 
